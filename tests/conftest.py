@@ -27,6 +27,7 @@ from generation import imaging, providers
 from generation.models import Asset, GenerationRequest, Source
 from generation.services.storing import Origin, store_rendition
 from moderation.models import Audit, Decision, Policy, Review
+from moderation.presenters import evidence_matrix
 from tests import database
 
 # Python's own 700 objects make it look through 400,000 of modules and tests all the time, which was
@@ -131,6 +132,12 @@ def _only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
         real(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", connect)
+
+
+@pytest.fixture(autouse=True)
+def _no_kept_limits() -> None:
+    """Forget the limits of policies, because the next test gives their keys to other ones."""
+    evidence_matrix.load_limits.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
-from generation.core.db.prepared.query import PreparedQuery
 from moderation import classifiers, taxonomy
 from moderation.classifiers.base import Coverage
 from moderation.models import Classification, PolicyRule
@@ -70,7 +69,7 @@ class EvidenceMatrix:
 
 
 @dataclass(frozen=True, slots=True)
-class _Limits:
+class Limits:
     """The limits of the policy that routed an image."""
 
     per_category: Mapping[str, Thresholds]
@@ -94,7 +93,7 @@ def build_matrix(sources: Iterable[Source], policy: int | None) -> EvidenceMatri
     shown = [source for source in sources if not classifiers.is_lookup(source.run.classifier)]
     if not shown:
         return None
-    limits = _load_limits(policy)
+    limits = load_limits(policy) if policy is not None else Limits({}, None)
     rows = list(_build_rows(shown, limits))
     return EvidenceMatrix(
         columns=[_build_column(source) for source in shown],
@@ -103,30 +102,24 @@ def build_matrix(sources: Iterable[Source], policy: int | None) -> EvidenceMatri
     )
 
 
-# One query for the rules and the score's limits. A used policy never changes, but its key may be
-# given to another one in a test's database, so nothing is kept in the process.
-_LIMITS: PreparedQuery[Any] = PreparedQuery(
-    lambda policy: PolicyRule.objects.filter(policy=policy).values_list(
+# Kept in the process, because every decision shows a matrix and a policy in use never changes.
+@functools.lru_cache(maxsize=64)
+def load_limits(policy: int) -> Limits:
+    """Return the limits of a policy that has routed images, by its primary key."""
+    per_category: dict[str, Thresholds] = {}
+    score = None
+    rules = PolicyRule.objects.filter(policy=policy).values_list(
         "category",
         "review_at",
         "blur_at",
         "reject_at",
         "policy__nsfw_review_at",
         "policy__nsfw_reject_at",
-    ),
-    policy=int,
-)
-
-
-def _load_limits(policy: int | None) -> _Limits:
-    per_category: dict[str, Thresholds] = {}
-    score = None
-    for slug, review_at, blur_at, reject_at, score_review_at, score_reject_at in (
-        _LIMITS.rows(policy=policy) if policy is not None else ()
-    ):
+    )
+    for slug, review_at, blur_at, reject_at, score_review_at, score_reject_at in rules:
         per_category[slug] = Thresholds(review_at=review_at, blur_at=blur_at, reject_at=reject_at)
         score = Thresholds(review_at=score_review_at, reject_at=score_reject_at)
-    return _Limits(per_category, score)
+    return Limits(per_category, score)
 
 
 def _build_column(source: Source) -> Column:
@@ -141,7 +134,7 @@ def _build_column(source: Source) -> Column:
     )
 
 
-def _build_rows(sources: Sequence[Source], limits: _Limits) -> Iterator[Row]:
+def _build_rows(sources: Sequence[Source], limits: Limits) -> Iterator[Row]:
     found = _rank_found(sources)
     yield from (_build_row(category, sources, limits) for category in found)
     if any(source.run.score is not None for source in sources):
@@ -167,7 +160,7 @@ def _rank_found(sources: Iterable[Source]) -> list[Category]:
     return [group.category for group in ranked]
 
 
-def _build_row(category: Category, sources: Sequence[Source], limits: _Limits) -> Row:
+def _build_row(category: Category, sources: Sequence[Source], limits: Limits) -> Row:
     groups = [_find_group(source, category.slug) for source in sources]
     return Row(
         name=category.short,
@@ -218,7 +211,7 @@ def _list_ticks(limits: Thresholds | None) -> list[tuple[str, Decimal]]:
     return [(name, limit) for name, limit in named if limit is not None]
 
 
-def _build_score_cell(source: Source, limits: _Limits) -> Cell:
+def _build_score_cell(source: Source, limits: Limits) -> Cell:
     if source.run.score is not None:
         return _build_found_cell(source.run.score, limits.find(SCORE))
     return _build_missing_cell(source) or Cell(state="none", text="gives no score")
