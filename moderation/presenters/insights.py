@@ -115,7 +115,7 @@ def build_page(section: str, span: Span) -> dict[str, Any]:
         "tabs": list_tabs(url_name, f"?span={span.slug}"),
         "span": span,
         "spans": SPANS.values(),
-        "insights": list(SECTIONS[section](PeriodSeries(span))),
+        "insights": list(SECTIONS[section](PeriodSeries(span, measures=MEASURES[section]))),
     }
 
 
@@ -637,4 +637,9 @@ SECTIONS: Final[dict[str, Callable[[PeriodSeries], Iterator[Insight]]]] = {
     "work": build_work,
     "quality": build_quality,
     "services": build_services,
+}
+MEASURES: Final = {
+    "work": (Measure.ARRIVALS, Measure.DECISIONS, Measure.QUEUE, Measure.AGE),
+    "quality": (Measure.OPINIONS, Measure.REVERSALS, Measure.DECISIONS, Measure.AUDITS),
+    "services": (Measure.CALLS, Measure.LATENCY, Measure.SPEND),
 }

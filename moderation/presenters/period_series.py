@@ -99,16 +99,15 @@ class PeriodSeries:
         # By measure and part: by index of the period, from the span before on.
         self._rows: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(dict)
         step = PeriodCount.Step.HOUR if span.step == Step.HOUR else PeriodCount.Step.DAY
-        for row in period_counts.list_counts(step, self._first, measures):
-            self._add(row["start"], (row["measure"], row["part"]), row)
+        starts = [self._first + index * span.length for index in range(2 * span.periods)]
+        wanted = {*measures, Measure.AGE}  # its samples tell whether a worker ran
+        for row in period_counts.sum_counts(step, starts, wanted):
+            self._rows[row["measure"], row["part"]][row["index"]] = [
+                row["count_sum"],
+                row["total_sum"],
+                row["highest"],
+            ]
         self._progress = {row.stream: row for row in CountProgress.objects.all()}
-
-    def _add(self, start: datetime, key: tuple[str, str], row: dict[str, float]) -> None:
-        index = (start - self._first) // self.span.length
-        found = self._rows[key].setdefault(index, [0, 0.0, 0.0])
-        found[0] += row["count"]
-        found[1] += row["total"]
-        found[2] = max(found[2], row["peak"])
 
     def is_counted(self, measure: Measure, index: int) -> bool:
         """Return whether a period is counted; ``index`` is negative in the span before."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from django.db import transaction
+from django.db import models, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
@@ -355,9 +355,18 @@ def estimate_quantile(counts: Iterable[tuple[str, int]], share: float) -> float 
     return low
 
 
-def list_counts(
-    step: str, since: datetime, measures: Collection[Measure] = tuple(Measure)
+def sum_counts(
+    step: str, starts: Sequence[datetime], measures: Collection[Measure]
 ) -> QuerySet[PeriodCount, Any]:
-    """Return the counts of measures since a timestamp, as dicts."""
-    rows = PeriodCount.objects.filter(step=step, start__gte=since, measure__in=measures)
-    return rows.values("start", "measure", "part", "count", "total", "peak")
+    """Return the counts of measures, added up in the database between the given timestamps.
+
+    The rows are dicts: ``index`` is that of the last of ``starts`` at or before the counts.
+    """
+    limits = [models.When(start__lt=end, then=index) for index, end in enumerate(starts[1:])]
+    rows = PeriodCount.objects.filter(step=step, start__gte=starts[0], measure__in=measures)
+    index = models.Case(*limits, default=len(starts) - 1, output_field=models.IntegerField())
+    grouped = rows.values("measure", "part", index=index)
+    # `_sum`: an aggregate must not have the name of its column.
+    return grouped.annotate(
+        count_sum=models.Sum("count"), total_sum=models.Sum("total"), highest=models.Max("peak")
+    ).order_by()
