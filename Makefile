@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-.PHONY: help run test check check-static types format icons shell reset bench requirements
+.PHONY: help run test check check-static types format icons shell reset bench requirements wheel sbom audit
 
 help:
 	@echo "make run            start Loupe with a demo: web server and worker on 127.0.0.1:8000 (PORT=…, DATA_DIR=…)"
@@ -15,6 +15,9 @@ help:
 	@echo "make reset          delete DATA_DIR (var); asks first"
 	@echo "make bench          run the benchmarks with SIZES=10000,1000000 assets (ARGS='--parts server,browser')"
 	@echo "make icons          build static/icons.svg from the npm package lucide-static (needs npm)"
+	@echo "make wheel          build the package to install, with its pinned requirements, in dist/"
+	@echo "make sbom           write dist/sbom.json: every package of production (CycloneDX)"
+	@echo "make audit          look up known vulnerabilities of the packages of production"
 	@echo "make requirements   compile the pinned requirements"
 
 # install(requirements file): build the environment if it is missing or the file has changed.
@@ -110,6 +113,20 @@ SIZES ?= 10000,1000000
 bench:
 	$(call install,requirements-dev.txt)
 	@$(BIN)/python -m bench --sizes $(SIZES) $(ARGS)
+
+wheel:
+	$(call install,requirements-dev.txt)
+	@rm -f dist/*.whl && $(BIN)/python -m build --wheel --no-isolation --outdir dist . && cp requirements-production.txt dist/
+
+# Names, versions and hashes. Licences of the installed packages: tests/deploy/test_installed.py.
+sbom:
+	$(call install,requirements-dev.txt)
+	@mkdir -p dist && $(BIN)/cyclonedx-py requirements requirements-production.txt --pyproject pyproject.toml \
+		--mc-type application --output-reproducible --output-file dist/sbom.json && echo "dist/sbom.json"
+
+audit:
+	$(call install,requirements-dev.txt)
+	@$(BIN)/python .ci/audit $(BIN)/pip-audit
 
 requirements: COMPILE = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --quiet

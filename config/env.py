@@ -141,6 +141,38 @@ def path(name: str) -> Path | None:
     return found
 
 
+def settings_file(name: str, default: str) -> Path | None:
+    """Read the file of settings that the variable names, and return its path.
+
+    The file of the default may be missing.
+    """
+    value = text(name)
+    found = Path(value or default)
+    if value and not found.is_file():
+        raise ImproperlyConfigured(f"{name}={value!r} does not exist, or is no file.")
+    if not value and not default:
+        return None
+    load_file(found)
+    return found
+
+
+def explain_missing_key(files: Iterable[Path], is_installed: bool) -> str:
+    """Return what to do about an empty SECRET_KEY, for a person who may be in the wrong folder."""
+    looked = " and ".join(
+        f"{file} {'does not name it' if file.is_file() else 'does not exist'}" for file in files
+    )
+    advice = (
+        "Make the file with new keys: `loupe make_settings > /etc/loupe/settings.env`."
+        if is_installed
+        else "To try Loupe use `make run`, which makes a key. In production set it to 50 random"
+        " characters."
+    )
+    return (
+        f"SECRET_KEY is empty. The environment does not set it, and {looked}. If Loupe keeps its"
+        f" data in another folder, name that folder: DATA_DIR=/path/to/it. {advice}"
+    )
+
+
 def database(name: str, default: str, *, is_pooled: bool) -> dict[str, Any]:
     """Return Django's settings for a database URL, SQLite or PostgreSQL.
 
@@ -227,9 +259,16 @@ def load_file(path: Path) -> None:
 
     ``make run`` stores its settings in such a file.
     """
-    if not path.is_file():
+    try:
+        lines = path.read_text().splitlines()
+    except (FileNotFoundError, NotADirectoryError):
         return
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
+    except PermissionError:
+        raise ImproperlyConfigured(
+            f"{path} cannot be read by this user. Run Loupe's commands as the user that runs its"
+            " servers, for example with: sudo -u loupe"
+        ) from None
+    for number, line in enumerate(lines, start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         name, sign, value = line.partition("=")

@@ -25,12 +25,19 @@ from config import env
 django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-DATA_DIR = Path(env.text("DATA_DIR", str(BASE_DIR / "var"))).resolve()
+# In the wheel the code lies inside the package loupe_desk (docs/adr/0040).
+IS_INSTALLED = BASE_DIR.name == "loupe_desk"
+SETTINGS_FILE = env.settings_file(
+    "SETTINGS_FILE", "/etc/loupe/settings.env" if IS_INSTALLED else ""
+)
+DATA_DIR = Path(
+    env.text("DATA_DIR", "/var/lib/loupe" if IS_INSTALLED else str(BASE_DIR / "var"))
+).resolve()
 env.load_file(DATA_DIR / "settings.env")
 
 # Worker processes keep their database connection; commands and the web server do not need that.
 IS_WORKER = "qworker" in sys.argv
-IS_BUILD = "collectstatic" in sys.argv
+IS_BUILD = not {"collectstatic", "make_settings"}.isdisjoint(sys.argv)
 # Prints help and exits, so it needs no secret key.
 IS_HELP = sys.argv[1:2] == ["help"] or not {"-h", "--help"}.isdisjoint(sys.argv[1:])
 IS_MIGRATION = not {"migrate", "dev"}.isdisjoint(sys.argv)  # `dev` migrates first
@@ -39,12 +46,10 @@ IS_MIGRATION = not {"migrate", "dev"}.isdisjoint(sys.argv)  # `dev` migrates fir
 DEBUG = env.boolean("DEBUG", default=False)
 SECRET_KEY = env.text("SECRET_KEY") or (secrets.token_urlsafe(50) if IS_BUILD or IS_HELP else "")
 if not SECRET_KEY:
-    _file = DATA_DIR / "settings.env"
     raise ImproperlyConfigured(
-        f"SECRET_KEY is empty. The environment does not set it, and {_file}"
-        f" {'does not name it' if _file.is_file() else 'does not exist'}. If Loupe keeps its data"
-        " in another folder, name that folder: DATA_DIR=/path/to/it. To try Loupe use `make run`,"
-        " which makes a key. In production set it to 50 random characters."
+        env.explain_missing_key(
+            [*filter(None, [SETTINGS_FILE]), DATA_DIR / "settings.env"], IS_INSTALLED
+        )
     )
 env.require_strong_key("SECRET_KEY", SECRET_KEY)
 # Previous keys: their signatures stay valid until they expire.

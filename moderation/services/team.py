@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from django.contrib.auth.models import Group, Permission, User
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -172,6 +173,36 @@ def make_reset(*, actor: User, person: User) -> tuple[Invitation, str]:
         return made
 
 
+def make_first_link(*, username: str, email: str = "") -> tuple[Invitation, str] | None:
+    """Return a link with which the first operator chooses a password; older ones end.
+
+    None if somebody who manages the team can log in already. Raises TeamError.
+    """
+    with transaction.atomic():
+        group = Group.objects.select_for_update().get(name=OPERATOR)
+        managers = User.objects.filter(Q(groups=group) | Q(is_superuser=True), is_active=True)
+        # A person who logs in elsewhere (single sign-on) has no password here.
+        if any(person.has_usable_password() or person.last_login for person in managers):
+            return None
+        person = managers.filter(username=username).first()
+        if person is None:
+            person = User(username=username, email=email)
+            person.set_unusable_password()
+            try:
+                person.full_clean(exclude=["password"])
+            except ValidationError as error:
+                raise TeamError(" ".join(error.messages)) from error
+            person.save()
+            person.groups.add(group)
+            _record(Kind.ROLES, person, person, f"{OPERATOR}; by manage.py setup")
+        Invitation.objects.open().filter(person=person).update(revoked_at=timezone.now())
+        made = Invitation.make(
+            kind=Invitation.Kind.PASSWORD, created_by=person, person=person, email=person.email
+        )
+        _record(Kind.RESET, person, person, "by manage.py setup")
+        return made
+
+
 def revoke(*, actor: User, invitation: Invitation) -> bool:
     """End an open invitation; return whether it was open. Raises TeamError."""
     with _changing(actor):
@@ -196,7 +227,8 @@ def find_usable(digest: str) -> Invitation | None:
     if found.kind == Invitation.Kind.PASSWORD and (
         found.person is None
         or not found.person.is_active
-        or explain_refusal(found.created_by, found.person)
+        # Only make_first_link makes one for the same person.
+        or (found.created_by != found.person and explain_refusal(found.created_by, found.person))
     ):
         return None
     return found

@@ -69,6 +69,7 @@ class Server(ABC):
     """A program with its own process session, folder and port."""
 
     name: str
+    working_folder = ROOT
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"loupe-{self.name}-"))
@@ -100,7 +101,7 @@ class Server(ABC):
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                cwd=ROOT if self.user is None else self.folder,
+                cwd=self.folder if self.user else self.working_folder,
                 env=self.environment(),
                 user=self.user,
             )
@@ -288,9 +289,9 @@ class Loupe(Server):
         assert done.returncode == 0, done.stderr
 
     def command(self) -> Sequence[str]:
-        program, *arguments = documented_command("manage.py web")
+        _, *arguments = documented_command("loupe web")
         assert "--port" not in arguments
-        return [sys.executable, program, *arguments, "--port", str(self.port), *self.options]
+        return [sys.executable, "manage.py", *arguments, "--port", str(self.port), *self.options]
 
 
 class Worker(Server):
