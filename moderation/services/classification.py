@@ -341,7 +341,11 @@ def _end_and_settle(
                 milliseconds=fields.get("duration_ms"),
                 cost=cost,
             )
-            review = Review.objects.select_for_update().get(asset=classification.asset_id)
+            review = (
+                Review.objects.select_for_update(of=("self",))
+                .select_related("asset")
+                .get(asset=classification.asset_id)
+            )
             add_found_categories(review, labels)
             if review.status == Review.Status.CLASSIFYING:
                 settle_review(review=review)
@@ -388,24 +392,28 @@ def settle_review(*, review: Review) -> None:
     _release_next_stage(review, runs)
     if any(run.status == Status.QUEUED for run in runs):
         return
-    settle_again(review=review)
+    settle_again(review=review, runs=runs)
 
 
-def settle_again(*, review: Review) -> None:
-    """Apply the active policy to the results of ended runs.
+def settle_again(*, review: Review, runs: list[Classification] | None = None) -> None:
+    """Apply the active policy to the results of ended runs; ``runs`` if they are loaded already.
 
     The review is being classified, or waits without a claim and without a decision.
     """
-    look_up(review=review)
-    policy, runs, settlement = _settle(review)
+    if look_up(review=review):
+        runs = None
+    policy, runs, settlement = _settle(review, runs)
     apply_settlement(
         review=review, policy=policy, settlement=settlement, classification_summary=serialize(runs)
     )
 
 
-def _settle(review: Review) -> tuple[Policy, list[Classification], Settlement]:
+def _settle(
+    review: Review, runs: list[Classification] | None = None
+) -> tuple[Policy, list[Classification], Settlement]:
     """Apply the active policy to the stored results."""
-    runs = Classification.objects.current_for_asset(review.asset_id)
+    if runs is None:
+        runs = Classification.objects.current_for_asset(review.asset_id)
     policy = Policy.objects.active()
     bounds = earned_trust.read_bounds(policy)
     return policy, runs, compute_settlement(review, runs, build_rules(policy), bounds)
