@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import Any, ClassVar
 
 from django.contrib import admin
@@ -12,6 +13,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
+
+from generation.core import recent_login
 
 
 class LoupeAdminSite(admin.AdminSite):
@@ -32,6 +35,32 @@ class LoupeAdminSite(admin.AdminSite):
         "AccessFailureLog": "All failed log-ins",
         "AccessLog": "Log-ins and log-outs",
     }
+
+    # Records of django-allauth hold secrets of second factors, or have pages at the desk.
+    HIDDEN_APPS: ClassVar[set[str]] = {"account", "mfa", "socialaccount"}
+
+    def register(self, model_or_iterable: Any, *args: Any, **options: Any) -> None:
+        """Register models, but not those of HIDDEN_APPS."""
+        models: Any = (
+            [model_or_iterable] if isinstance(model_or_iterable, type) else model_or_iterable
+        )
+        shown = [model for model in models if model._meta.app_label not in self.HIDDEN_APPS]
+        if shown:
+            super().register(shown, *args, **options)
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        """Return the view of an admin page; a change needs a recent log-in."""
+        inner = super().admin_view(view, cacheable)
+
+        @wraps(inner)
+        def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            is_change = request.method == "POST" and self.has_permission(request)
+            if is_change and not recent_login.is_recent(request):
+                return recent_login.ask_again(request)
+            answer: HttpResponse = inner(request, *args, **kwargs)
+            return answer
+
+        return wrapper
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
         """Return the apps of the index, with names that say what the lists contain."""

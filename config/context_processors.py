@@ -9,6 +9,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
+from config.auth import second_factor
 from moderation import queues
 from moderation.models import Preferences
 from moderation.presenters import navigation
@@ -27,6 +28,9 @@ def desk(request: HttpRequest) -> dict[str, Any]:
         "preferences": SimpleLazyObject(lambda: Preferences.for_user(user)),
         "may_use_admin": SimpleLazyObject(
             lambda: user.is_authenticated and admin.site.has_permission(request)
+        ),
+        "needs_second_factor": SimpleLazyObject(
+            lambda: user.is_authenticated and second_factor.is_missing(request, user)
         ),
         "open_queues": SimpleLazyObject(lambda: queues.list_queues(user)),
         "main_links": SimpleLazyObject(lambda: navigation.list_links(user, view_name)),

@@ -17,6 +17,7 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.views.defaults import page_not_found
 
+from generation.core import recent_login
 from moderation.services import browser_sessions
 
 log = logging.getLogger("loupe.sessions")
@@ -49,6 +50,9 @@ PERMISSIONS_POLICY = ", ".join(
         "xr-spatial-tracking",
     )
 )
+# Requests that an open page sends by itself, whether or not somebody sits in front of it. Those of
+# htmx carry the header X-Poll (static/js/page/htmx_answers.js).
+POLLS = {"moderation:live", "moderation:arrivals", "moderation:claim-renewal"}
 PATH_MAX = 2048  # characters; our longest path, of a signed image, has about 150
 
 
@@ -187,7 +191,7 @@ class ActivityMiddleware:
     The times of the last notes are kept in this process, so that other requests cost no query.
     """
 
-    INTERVAL = 300.0  # seconds
+    INTERVAL = browser_sessions.NOTE_INTERVAL.total_seconds()
     REMEMBERED_MAX = 10_000
 
     noted: ClassVar[dict[str, float]] = {}
@@ -199,9 +203,17 @@ class ActivityMiddleware:
         response = self.get_response(request)
         session = request.session
         # An unread session belongs to a request without a person, for example to the API.
-        if session.accessed and response.status_code < 500:
+        if session.accessed and response.status_code < 500 and not self._is_poll(request):
             self.note(request, request.user, session.session_key)
         return response
+
+    @staticmethod
+    def _is_poll(request: HttpRequest) -> bool:
+        """Return whether an open page asks by itself: that is no activity of a person."""
+        match = request.resolver_match
+        return request.headers.get("X-Poll") == "1" or (
+            match is not None and match.view_name in POLLS
+        )
 
     @classmethod
     def note(cls, request: HttpRequest, user: Any, key: str | None) -> None:
@@ -214,19 +226,25 @@ class ActivityMiddleware:
         if len(cls.noted) >= cls.REMEMBERED_MAX:
             cls.noted.clear()
         cls.noted[key] = now
+        moment = timezone.now()
         try:
             browser_sessions.note_activity(
                 user_id=user.pk,
                 session_key=key,
                 user_agent=request.headers.get("User-Agent", ""),
                 ip_address=request.META.get("REMOTE_ADDR", ""),
-                now=timezone.now(),
+                now=moment,
             )
+            started_at = request.session.get(browser_sessions.STARTED_AT)
+            if started_at is not None:
+                browser_sessions.extend(session_key=key, started_at=started_at, now=moment)
         except DatabaseError:
             # The page is already rendered and must not fail for this.
             log.exception("The activity of a session was not stored")
 
 
 def note_login(request: HttpRequest, user: Any, **_: Any) -> None:
-    """Receive ``user_logged_in``: a new session is listed from its first moment."""
+    """Receive ``user_logged_in``: a new session is listed, and limited, from its first moment."""
+    request.session[browser_sessions.STARTED_AT] = int(time.time())
+    recent_login.note_login(request)
     ActivityMiddleware.note(request, user, request.session.session_key)

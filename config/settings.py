@@ -20,6 +20,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from config import env
+from moderation.roles import ROLES
 
 # Lets classes such as admin.ModelAdmin[Review] be subclassed as they are annotated.
 django_stubs_ext.monkeypatch()
@@ -90,6 +91,11 @@ INSTALLED_APPS = [
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "config.apps.LoginAttemptsConfig",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "csp",
     "django_htmx",
     "django_q",
@@ -110,12 +116,14 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "config.auth.second_factor.SecondFactorMiddleware",
     "config.middleware.ActivityMiddleware",
     "config.middleware.InputLimitsMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "config.middleware.LapsedSessionMiddleware",
     "config.middleware.PrivateByDefaultMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
 if DEBUG:
@@ -171,11 +179,21 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
 # 0: the same queries run through the plain ORM (generation/core/db/prepared/query.py).
 PREPARED_QUERIES = env.boolean("PREPARED_QUERIES", default=True)
 REDIS_URL = env.redis("REDIS_URL")
+_redis_cache = {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
 CACHES: dict[str, Any] = {
+    # Shared by all processes, because django-allauth counts log-ins and used codes here.
     "default": (
-        {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+        _redis_cache
         if REDIS_URL
-        else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+        else {
+            "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+            "LOCATION": "cache_entry",
+            "OPTIONS": {"MAX_ENTRIES": 100_000},
+        }
+    ),
+    # Figures that may differ between processes, and should cost no query.
+    "figures": (
+        _redis_cache if REDIS_URL else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
     ),
     # The providers' last lists of models. They should survive a restart, but need no table.
     "models": {
@@ -224,25 +242,58 @@ AUTH_PASSWORD_VALIDATORS = [
         "CommonPasswordValidator",
     )
 ]
-LOGIN_URL = "login"
+LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
-LOGOUT_REDIRECT_URL = "login"
+LOGOUT_REDIRECT_URL = "account_login"
 # Locking by user name alone would let anyone lock a moderator out.
+AXES_HANDLER = "config.auth.limits.LoginLimits"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25
 AXES_LOCKOUT_CALLABLE = "config.views.show_lockout"
 AXES_HTTP_RESPONSE_CODE = 429
 AXES_VERBOSE = False
+# Failed log-ins of one address with any user names, in the time above. 0: no limit.
+LOGIN_FAILURES_PER_ADDRESS = env.integer("LOGIN_FAILURES_PER_ADDRESS", 50, low=0, high=100_000)
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 SESSION_ENGINE = "config.auth.sessions"
-SESSION_COOKIE_AGE = 8 * 3600
+SESSION_HOURS = env.integer("SESSION_HOURS", 8, low=1, high=720)
+SESSION_IDLE_MINUTES = env.integer("SESSION_IDLE_MINUTES", 60, low=0, high=43_200)
+if 0 < SESSION_IDLE_MINUTES < 10:
+    raise ImproperlyConfigured(
+        f"SESSION_IDLE_MINUTES={SESSION_IDLE_MINUTES} is too short, because activity is noted every"
+        " five minutes. Choose 10 or more, or 0 for no limit."
+    )
+SESSION_COOKIE_AGE = SESSION_HOURS * 3600
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_HTTPONLY = True
+SECURE = PUBLIC_URL.startswith("https://")
+
+# --- Log-in (django-allauth; config/auth/urls.py names the pages that are open) ---
+# Exports, keys, roles and policies ask again after this time. 0: they never ask.
+RECENT_LOGIN_MINUTES = env.integer("RECENT_LOGIN_MINUTES", 15, low=0, high=1440)
+ACCOUNT_ADAPTER = "config.auth.adapters.AccountAdapter"
+ACCOUNT_FORMS = {"login": "config.auth.forms.LoginForm"}
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_SESSION_REMEMBER = True
+PASSWORD_LOGIN = True
+OIDC: dict[str, str] | None = None
+OIDC_MFA = False
+# Roles whose people need a second factor.
+MFA_REQUIRED_ROLES = env.words("MFA_REQUIRED_ROLES", choices=ROLES)
+MFA_ADAPTER = "config.auth.adapters.MfaAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "Loupe"
+MFA_TOTP_TOLERANCE = 1  # steps of 30 seconds, for clocks that differ
+# Addresses come from operators and the identity provider, not from the person.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not SECURE
 
 # --- Browser security ---
-SECURE = PUBLIC_URL.startswith("https://")
 SECURE_SSL_REDIRECT = SECURE and not DEBUG
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE else None
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0

@@ -2,28 +2,19 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.contrib import admin
-from django.contrib.auth import views as auth_views
 from django.urls import include, path, re_path
 
 from config import views
 from moderation.views import dashboard, providers, wellbeing
 
+handler429 = views.show_rate_limit  # of django-allauth
 handler500 = views.server_error
 
 urlpatterns = [
     # URL patterns are tried in order, and most requests are for the desk.
     path("", include("moderation.urls")),
     path("", dashboard.home, name="home"),
-    path(
-        "login/",
-        auth_views.LoginView.as_view(
-            redirect_authenticated_user=True,
-            extra_context={"session_hours": settings.SESSION_COOKIE_AGE // 3600},
-        ),
-        name="login",
-    ),
-    path("logout/", auth_views.LogoutView.as_view(), name="logout"),
-    path("password/", views.PasswordChange.as_view(), name="password-change"),
+    path("", include("config.auth.urls")),
     path("providers/", providers.providers, name="providers"),
     path("providers/<slug:slug>/check/", providers.check, name="provider-check"),
     path("preferences/", wellbeing.preferences, name="preferences"),

@@ -1,4 +1,4 @@
-"""Pages without an app: password change and errors."""
+"""Error pages."""
 
 from __future__ import annotations
 
@@ -7,37 +7,16 @@ from typing import Any, NoReturn
 
 from axes.helpers import get_cool_off
 from django.conf import settings
-from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
-from django.contrib.auth.forms import PasswordChangeForm
-from django.contrib.auth.views import PasswordChangeView
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
-from django.urls import reverse_lazy
 from django.views import defaults
 from django.views.decorators.cache import never_cache
 
 from generation.core.outages import RETRY_AFTER, find_outage
-from moderation.services import browser_sessions
 
 OUTAGE = "Loupe cannot reach its database or its queue. Try again in a moment."
-
-
-class PasswordChange(PasswordChangeView):
-    """The page to change one's own password. All other sessions of the account end."""
-
-    template_name = "registration/password_change.html"
-    success_url = reverse_lazy("preferences")
-
-    def form_valid(self, form: PasswordChangeForm) -> HttpResponse:
-        response = super().form_valid(form)
-        browser_sessions.end_all(form.user, keep=self.request.session.session_key)
-        messages.success(self.request, "Password changed. All your other sessions have ended.")
-        return response
-
-    def form_invalid(self, form: PasswordChangeForm) -> HttpResponse:
-        return self.render_to_response(self.get_context_data(form=form), status=422)
 
 
 @login_not_required
@@ -67,7 +46,14 @@ def show_lockout(
     request: HttpRequest, response: HttpResponse | None, credentials: Any
 ) -> HttpResponse:
     """Answer a log-in attempt that is locked after too many wrong passwords."""
-    locked = render(request, "registration/locked.html", status=settings.AXES_HTTP_RESPONSE_CODE)
+    locked = render(request, "account/locked.html", status=settings.AXES_HTTP_RESPONSE_CODE)
     if cool_off := get_cool_off(request):
         locked["Retry-After"] = str(int(cool_off.total_seconds()))
     return locked
+
+
+def show_rate_limit(request: HttpRequest) -> HttpResponse:
+    """Answer a page of the log-in that was requested too often in a minute."""
+    limited = render(request, "429.html", status=429)
+    limited["Retry-After"] = "60"
+    return limited

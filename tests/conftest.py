@@ -19,6 +19,7 @@ import pytest
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.contrib.auth.models import Group, User
+from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 from PIL import Image
@@ -115,6 +116,11 @@ def django_db_modify_db_settings(
 @pytest.fixture(scope="session")
 def django_db_keepdb(django_db_modify_db_settings: None) -> bool:
     return connection.vendor == "sqlite"
+
+
+@pytest.fixture(autouse=True)
+def _no_counts_of_other_tests() -> None:
+    cache.clear()
 
 
 @pytest.fixture(autouse=True)

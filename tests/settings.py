@@ -46,6 +46,7 @@ for name in list(os.environ):
 
 # Imported here because the variables above must be set first.
 from config.settings import *  # noqa: E402, F403  # settings are one flat namespace
+from config.settings import CACHES as _CACHES  # noqa: E402  # as above
 from config.settings import DATA_DIR, DATABASES  # noqa: E402  # as above
 from config.settings import INSTALLED_APPS as _APPS  # noqa: E402  # as above
 from config.settings import STORAGES as _STORAGES  # noqa: E402  # as above
@@ -63,3 +64,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     # so it is written without synchronisation.
     DATABASES["default"]["TEST"] = {"NAME": DATA_DIR / "test.sqlite3"}
     DATABASES["default"]["OPTIONS"]["init_command"] += "PRAGMA synchronous=OFF;"
+
+# In memory, so that no test finds the counts of another one (conftest.py clears it).
+CACHES = {
+    **_CACHES,
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+}

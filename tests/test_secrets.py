@@ -231,10 +231,11 @@ def browse() -> Iterator[tuple[str, str]]:
     """Yield the path and content of every page that could show a secret, for a superuser."""
     client = Client()
     assert client.post(
-        reverse("login"), {"username": "ada", "password": PASSWORD + "x"}
+        reverse("account_login"), {"username": "ada", "password": PASSWORD + "x"}
     ).status_code in (200, 401, 403)
     assert (
-        client.post(reverse("login"), {"username": "ada", "password": PASSWORD}).status_code == 302
+        client.post(reverse("account_login"), {"username": "ada", "password": PASSWORD}).status_code
+        == 302
     )
     for slug in ("novita", "rude", "nanogpt", "vlm", "rekognition", "openai", "hma", "scenario"):
         client.post(reverse("provider-check", args=[slug]))

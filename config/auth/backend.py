@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.mfa.models import Authenticator
+from django.conf import settings
 from django.contrib.auth.backends import ModelBackend
-from django.contrib.auth.models import Permission, User
-from django.db.models import F, Q, QuerySet, Subquery, Value
+from django.contrib.auth.models import Group, Permission, User
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Concat
 
 from generation.core.db.functions import Joined
@@ -23,14 +25,28 @@ def _user_with_permissions(pk: int) -> QuerySet[User]:
     )
 
 
+def _user_with_factors(pk: int) -> QuerySet[User]:
+    """Add what config/auth/second_factor.py needs, so that it costs no query of its own."""
+    factors = Authenticator.objects.filter(user=OuterRef("pk")).exclude(
+        type=Authenticator.Type.RECOVERY_CODES
+    )
+    groups = Group.objects.filter(user=pk).order_by()
+    return _user_with_permissions(pk).annotate(
+        has_second_factor=Exists(factors),
+        role_names=Subquery(groups.values(names=Joined(F("name")))),
+    )
+
+
 _USER = PreparedQuery(_user_with_permissions, pk=int)
+_USER_WITH_FACTORS = PreparedQuery(_user_with_factors, pk=int)
 
 
 class Accounts(ModelBackend):
     """Django's model backend, with permissions and preferences from the query for the user."""
 
     def get_user(self, user_id: Any) -> User | None:
-        user = _USER.row(pk=int(user_id))
+        query = _USER_WITH_FACTORS if settings.MFA_REQUIRED_ROLES else _USER
+        user = query.row(pk=int(user_id))
         return user if user is not None and self.user_can_authenticate(user) else None
 
     def get_all_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:

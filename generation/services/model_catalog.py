@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.core.cache import cache, caches
+from django.core.cache import caches
 from django.utils import timezone
 
 from generation import providers
@@ -76,9 +76,9 @@ def fetch_page(question: CatalogQuery) -> CatalogPage:
     cached = _load_page(question)
     if cached and cached.asked_at and timezone.now() - cached.asked_at < FRESH_FOR:
         return cached
-    problem = cache.get(_negative_cache_key(question.provider)) or cache.get(
-        _negative_cache_key(question.key)
-    )
+    problem = caches["figures"].get(_negative_cache_key(question.provider)) or caches[
+        "figures"
+    ].get(_negative_cache_key(question.key))
     if not problem:
         answer: queue.Queue[CatalogPage] = queue.Queue(maxsize=1)
         name = f"models-of-{question.provider}"
@@ -90,7 +90,9 @@ def fetch_page(question: CatalogQuery) -> CatalogPage:
         except queue.Empty:
             # The thread continues; a late response is still cached.
             offer = CatalogPage(problem="The provider did not answer in time.")
-            cache.add(_negative_cache_key(question.provider), offer.problem, NEGATIVE_CACHE_SECONDS)
+            caches["figures"].add(
+                _negative_cache_key(question.provider), offer.problem, NEGATIVE_CACHE_SECONDS
+            )
         if not offer.problem:
             return offer
         problem = offer.problem
@@ -150,10 +152,10 @@ def _fetch_from_provider(question: CatalogQuery, answer: queue.Queue[CatalogPage
         log.exception("no models from %s", question.provider)
         problem = "The provider's list of models could not be read."
     else:
-        cache.delete(_negative_cache_key(question.provider))
+        caches["figures"].delete(_negative_cache_key(question.provider))
         answer.put(_cache_page(question, page))
         return
-    cache.set(_negative_cache_key(silent), problem, NEGATIVE_CACHE_SECONDS)
+    caches["figures"].set(_negative_cache_key(silent), problem, NEGATIVE_CACHE_SECONDS)
     answer.put(CatalogPage(problem=problem))
 
 

@@ -183,6 +183,7 @@ MENU = {
         ),
         Page("All preferences", "preferences", "settings"),
         Page("Sessions", "moderation:session-list", "monitor"),
+        Page("Second factors", "mfa_index", "shield", views=("mfa_",)),
         Page("Change password", "password-change", "lock", lambda user: user.has_usable_password()),
     ),
 }

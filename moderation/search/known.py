@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.core.cache import cache
+from django.core.cache import caches
 from django.db import connection
 from django.db.models import BooleanField, F, QuerySet, Value
 from django.db.models.functions import Length
@@ -68,10 +68,10 @@ def _match_prefix(rows: QuerySet[Any], name: str, *, is_key: bool) -> QuerySet[A
 
 
 def _cached(key: str, read: Callable[[], list[str]]) -> list[str]:
-    found: list[str] | None = cache.get(key)
+    found: list[str] | None = caches["figures"].get(key)
     if found is None:
         found = read()
-        cache.set(key, found, CACHE_SECONDS)
+        caches["figures"].set(key, found, CACHE_SECONDS)
     return found
 
 

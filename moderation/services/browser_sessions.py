@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.contrib.auth import SESSION_KEY
 from django.contrib.sessions.models import Session
 from django.db.models import QuerySet
@@ -16,6 +17,26 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 USER_AGENT_MAX = 300
+STARTED_AT = "started_at"  # in the session: seconds since 1970 at the log-in
+# Activity is noted once in this time for each process, so an idle session may last as much longer.
+NOTE_INTERVAL = timedelta(minutes=5)
+
+
+def find_end(*, started_at: int, now: datetime) -> datetime:
+    """Return when a session ends that began at ``started_at`` and is used now."""
+    ends = datetime.fromtimestamp(started_at, UTC) + timedelta(hours=settings.SESSION_HOURS)
+    if settings.SESSION_IDLE_MINUTES:
+        idle = timedelta(minutes=settings.SESSION_IDLE_MINUTES) + NOTE_INTERVAL
+        ends = min(ends, now + idle)
+    return ends
+
+
+def extend(*, session_key: str, started_at: int, now: datetime) -> None:
+    """Move the idle limit of a session. Nothing to do if there is none."""
+    if settings.SESSION_IDLE_MINUTES:
+        Session.objects.filter(pk=session_key, expire_date__gt=now).update(
+            expire_date=find_end(started_at=started_at, now=now)
+        )
 
 
 def note_activity(

@@ -8,7 +8,7 @@ from decimal import Decimal
 from urllib.parse import urlsplit
 
 from django.conf import settings
-from django.core.cache import cache
+from django.core.cache import caches
 from django.db.models import Avg, Count, Max, Q, Sum
 
 from moderation import classifiers
@@ -73,7 +73,7 @@ def count_images_and_cost(classifier: str, since: datetime) -> tuple[int, Decima
 def sum_billed(since: datetime) -> Decimal:
     """Return the cost in USD of all classifiers since a timestamp."""
     key = f"classifier-costs:{since:%Y-%m-%dT%H:%M}"
-    found: Decimal | None = cache.get(key)
+    found: Decimal | None = caches["figures"].get(key)
     if found is None:
         # Queued runs have a cost if an attempt failed, or if they were ordered again.
         queued = Q(status=Classification.Status.QUEUED, due_at__isnull=False)
@@ -81,7 +81,7 @@ def sum_billed(since: datetime) -> Decimal:
             classifier__in=list_unbilled()
         )
         found = rows.aggregate(usd=Sum("cost"))["usd"] or Decimal(0)
-        cache.set(key, found, CACHE_SECONDS)
+        caches["figures"].set(key, found, CACHE_SECONDS)
     return found
 
 

@@ -16,6 +16,7 @@ from django.utils.cache import add_never_cache_headers
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from generation.core.recent_login import requires_recent_login
 from generation.models import ApiKey
 from moderation.forms.api_keys import ApiKeyForm, RotationForm
 from moderation.presenters import api_keys as presenter
@@ -28,6 +29,7 @@ hold = permission_required(api_keys.HOLD, raise_exception=True)
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @hold
+@requires_recent_login()
 @sensitive_variables("text")
 def key_list(request: DeskRequest) -> HttpResponse:
     """Show one's own keys; create one and show its text in this response only."""
@@ -57,6 +59,7 @@ def _render(
 
 @require_POST
 @hold
+@requires_recent_login()
 @sensitive_variables("text")
 def key_rotate(request: DeskRequest, uuid: UUID) -> HttpResponse:
     """Replace the text of one's own key and show the new one in this response only."""

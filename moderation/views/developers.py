@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, cast
 from uuid import UUID
 
 from django.conf import settings
-from django.core.cache import cache
+from django.core.cache import caches
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
@@ -14,6 +14,7 @@ from django.utils.cache import add_never_cache_headers
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST, require_safe
 
+from generation.core.recent_login import requires_recent_login
 from generation.models import ApiCall, ApiKey, GenerationRequest
 from moderation.api.webhooks import tester
 from moderation.forms.webhooks import WebhookTestForm
@@ -34,6 +35,7 @@ def developers(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
+@requires_recent_login()
 @sensitive_variables()
 def rotate_webhook_secret(request: HttpRequest, uuid: UUID) -> HttpResponse:
     """Replace the webhook secret of one's own key and show it in this response only."""
@@ -51,7 +53,7 @@ def test_webhook(request: HttpRequest, uuid: UUID) -> HttpResponse:
     if not form.is_valid():
         return _render_page(request, tested=key, test_form=form, status=422)
     # One test in TEST_PAUSE, so that the page is no tool to flood an address.
-    is_first = cache.add(f"webhook-test:{user.pk}", 1, TEST_PAUSE)
+    is_first = caches["figures"].add(f"webhook-test:{user.pk}", 1, TEST_PAUSE)
     if not is_first or not key.take_call(timezone.now()):
         form.add_error("url", f"Wait {TEST_PAUSE} seconds between two tests.")
         return _render_page(request, tested=key, test_form=form, status=429)

@@ -9,6 +9,7 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from generation.core.recent_login import requires_recent_login
 from moderation.models import Head
 from moderation.models.heads import BrokenHeadError
 from moderation.presenters import heads as presenter
@@ -24,6 +25,7 @@ def head_list(request: DeskRequest) -> HttpResponse:
 
 @require_POST
 @permission_required("moderation.promote_head", raise_exception=True)
+@requires_recent_login()
 def head_change(request: DeskRequest, pk: int) -> HttpResponse:
     """Promote a head one step, promote it so that it may reject, or retire it."""
     head = get_object_or_404(Head, pk=pk)

@@ -43,7 +43,7 @@ def invitation_accept(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _render(request: HttpRequest, *, status: int = 200, **context: Any) -> HttpResponse:
-    return render(request, "registration/invitation.html", context, status=status)
+    return render(request, "account/invitation.html", context, status=status)
 
 
 def _join(request: HttpRequest, invitation: Invitation) -> HttpResponse:

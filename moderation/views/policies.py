@@ -12,6 +12,7 @@ from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from generation.core.recent_login import requires_recent_login
 from moderation.forms.policy_drafts import DraftForm
 from moderation.forms.proposals import TEXT_MAX, ProposalForm
 from moderation.models import Policy, PolicyProposal
@@ -111,6 +112,7 @@ def _roll_back(request: DeskRequest, based_on: Policy) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @permission_required("moderation.view_policy", raise_exception=True)
+@requires_recent_login()
 def proposal_create(request: DeskRequest, version: int) -> HttpResponse:
     """Show what a draft would change and its proposal; propose it."""
     policy = get_policy(version)
@@ -150,6 +152,7 @@ def _render_proposal(
 
 @require_POST
 @permission_required("moderation.activate_policy", raise_exception=True)
+@requires_recent_login()
 def proposal_approve(request: DeskRequest, uuid: UUID) -> HttpResponse:
     return _approve(request, get_proposal(uuid))
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from generation.core.db import keyset
+from generation.core.recent_login import requires_recent_login
 from generation.wire.parsing import parse_integer
 from moderation.forms.decisions import DecisionFilterForm
 from moderation.forms.exports import EXPORTS
@@ -109,6 +110,7 @@ def decision_list(request: DeskRequest) -> HttpResponse:
 
 @require_GET
 @permission_required("moderation.export_decision", raise_exception=True)
+@requires_recent_login(is_download=True)
 def export(
     request: DeskRequest, kind: str, file_format: str
 ) -> StreamingHttpResponse | HttpResponse:

@@ -19,6 +19,7 @@ from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
+from generation.core.recent_login import requires_recent_login
 from moderation.forms.team import InvitationForm, RolesForm
 from moderation.models import Invitation
 from moderation.presenters import team as presenter
@@ -103,6 +104,7 @@ def _change(request: DeskRequest, person: User, change: Callable[[], str]) -> Ht
 
 @require_POST
 @manage
+@requires_recent_login()
 def person_role_change(request: DeskRequest, pk: int) -> HttpResponse:
     person = get_object_or_404(User, pk=pk)
     form = RolesForm(request.POST)
@@ -124,6 +126,7 @@ def person_role_change(request: DeskRequest, pk: int) -> HttpResponse:
 
 @require_POST
 @manage
+@requires_recent_login()
 def person_deactivate(request: DeskRequest, pk: int) -> HttpResponse:
     person = get_object_or_404(User, pk=pk)
 
@@ -136,6 +139,7 @@ def person_deactivate(request: DeskRequest, pk: int) -> HttpResponse:
 
 @require_POST
 @manage
+@requires_recent_login()
 def person_reactivate(request: DeskRequest, pk: int) -> HttpResponse:
     person = get_object_or_404(User, pk=pk)
 
@@ -160,6 +164,7 @@ def person_session_end(request: DeskRequest, pk: int) -> HttpResponse:
 
 @require_POST
 @manage
+@requires_recent_login()
 def person_password(request: DeskRequest, pk: int) -> HttpResponse:
     """Make a link for a new password: sent by mail if possible, else shown in this response."""
     person = get_object_or_404(User, pk=pk)
@@ -187,6 +192,7 @@ def _deliver_link(invitation: Invitation, token: str) -> dict[str, Any]:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @manage
+@requires_recent_login()
 def invitation_list(request: DeskRequest) -> HttpResponse:
     """Show open invitations; make one."""
     form = InvitationForm(request.POST if request.method == "POST" else None)

@@ -37,7 +37,7 @@ def test_pages_redirect_to_login(db: None, client: Client, name: str) -> None:
     response = client.get(reverse(name))
 
     assert response.status_code == 302
-    assert response["Location"].startswith(reverse("login"))
+    assert response["Location"].startswith(reverse("account_login"))
 
 
 def test_review_urls_redirect_to_login(client: Client, make_review: MakeReview) -> None:
@@ -48,7 +48,7 @@ def test_review_urls_redirect_to_login(client: Client, make_review: MakeReview) 
     for name in ("decision-create", "review-claim", "review-skip", "decision-reverse"):
         assert client.post(reverse(f"moderation:{name}", args=args)).status_code == 302
     assert client.post(reverse("moderation:undo")).status_code == 302
-    assert start_queue(client)["Location"].startswith(reverse("login"))
+    assert start_queue(client)["Location"].startswith(reverse("account_login"))
     review.refresh_from_db()
     assert review.status == Review.Status.PENDING
 

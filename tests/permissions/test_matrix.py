@@ -50,6 +50,8 @@ ADMIN_PAGES = {"v": "", "a": "add/", "c": "999999/change/", "d": "999999/delete/
 def absent_provider(settings: Any) -> Iterator[None]:
     """Let nothing answer at the provider's URL, also while `make run` uses the default port."""
     entry = settings.IMAGE_PROVIDERS["novita-sandbox"]
+    # All people and methods come from one address within a minute.
+    settings.ACCOUNT_RATE_LIMITS = settings.MFA_RATE_LIMITS = False
     options = {**entry["OPTIONS"], "base_url": f"http://127.0.0.1:{free_port()}"}
     settings.IMAGE_PROVIDERS = {"novita-sandbox": {**entry, "OPTIONS": options}}
     providers.get_provider.cache_clear()
@@ -121,6 +123,8 @@ def route_values(
         "<str:secret>": "secret",
         "<str:token>.<slug:extension>": "token.png",
         "<path:content_type_id>/<path:object_id>": "999999/1",
+        "<str:uidb36>/<str:key>": "1/nothing",
+        "factors/passkeys/<int:pk>": "factors/passkeys/999999",
         "(?P<url>.*)$": "nowhere",
         "[\\s\\S]*$": "nowhere",
     }

@@ -43,6 +43,13 @@ document.addEventListener("htmx:sendError", ({ detail }) => {
   }
 });
 
+// Mark requests that a page sends by itself: they do not keep an idle session open.
+document.addEventListener("htmx:configRequest", ({ detail: { elt, headers } }) => {
+  if (elt.getAttribute("hx-trigger")?.startsWith("every")) {
+    headers["X-Poll"] = "1";
+  }
+});
+
 document.addEventListener("htmx:beforeSend", ({ detail: { elt, xhr } }) => {
   if (!elt.matches("[data-quiet]")) {
     ends.set(xhr, showPending());

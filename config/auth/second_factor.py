@@ -1,0 +1,78 @@
+"""Second factors that a role needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from allauth.account.authentication import get_authentication_records
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.urls import reverse
+
+# Pages that lead to a second factor, or away from Loupe. Names of django-allauth have underscores.
+OPEN = {
+    "account_logout",
+    "account_reauthenticate",
+    "single-sign-on-again",
+}
+REASON = "Your role needs a second factor. Set one up first."
+
+
+def is_missing(request: HttpRequest, user: User) -> bool:
+    """Return whether a role of the person needs a second factor and they have none.
+
+    The query that loads the person has read both (config/auth/backend.py).
+    """
+    names: str | None = getattr(user, "role_names", None)
+    if not settings.MFA_REQUIRED_ROLES or not names or user.has_second_factor:  # type: ignore[attr-defined]
+        return False
+    if set(names.split(",")).isdisjoint(settings.MFA_REQUIRED_ROLES):
+        return False
+    return not (settings.OIDC_MFA and _is_single_sign_on(request, user))
+
+
+def _is_single_sign_on(request: HttpRequest, user: User) -> bool:
+    records = get_authentication_records(request, user)
+    return any(record["method"] == "socialaccount" for record in records)
+
+
+class SecondFactorMiddleware:
+    """A middleware that leads people without a second factor to set one up, if a role needs it.
+
+    They can open nothing else. Pages that need no log-in, and API keys, are not affected.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., Any], *_: Any
+    ) -> HttpResponse | None:
+        if not settings.MFA_REQUIRED_ROLES or not getattr(view, "login_required", True):
+            return None
+        user: Any = request.user
+        if not user.is_authenticated or not is_missing(request, user):
+            return None
+        match = request.resolver_match
+        name = (match.url_name if match else "") or ""
+        if name in OPEN or name.startswith("mfa_"):
+            return None
+        return _lead_to_setup(request)
+
+
+def _lead_to_setup(request: HttpRequest) -> HttpResponse:
+    url = reverse("mfa_index")
+    if request.headers.get("HX-Request") == "true":
+        return HttpResponse(status=204, headers={"HX-Redirect": url})
+    if request.method in {"GET", "HEAD"} and "text/html" in request.headers.get("Accept", "*/*"):
+        return HttpResponseRedirect(url)
+    if request.headers.get("Accept", "").startswith("application/json"):
+        return JsonResponse({"error": "second_factor_required", "message": REASON}, status=403)
+    if request.method in {"GET", "HEAD"}:
+        return HttpResponseRedirect(url)
+    return HttpResponse(f"{REASON}\n", status=403, content_type="text/plain; charset=utf-8")

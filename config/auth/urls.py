@@ -1,0 +1,69 @@
+"""Pages of the log-in: those of django-allauth that are open, and Loupe's own.
+
+django-allauth looks its pages up by these names. Sign-up, connections with other accounts and the
+management of mail addresses have no URL.
+"""
+
+from __future__ import annotations
+
+from allauth.account import views as account_views
+from allauth.mfa.base import views as mfa
+from allauth.mfa.recovery_codes import views as recovery_codes
+from allauth.mfa.totp import views as totp
+from allauth.mfa.webauthn import views as webauthn
+from django.contrib.auth.decorators import login_not_required
+from django.urls import path
+
+from config.auth import views
+
+urlpatterns = [
+    path("login/", views.Login.as_view(), name="account_login"),
+    path("login/code/", mfa.authenticate, name="mfa_authenticate"),
+    path("login/passkey/", login_not_required(webauthn.login_webauthn), name="mfa_login_webauthn"),
+    path("login/inactive/", account_views.account_inactive, name="account_inactive"),
+    path("logout/", views.Logout.as_view(), name="account_logout"),
+    path("password/", views.PasswordChange.as_view(), name="password-change"),
+    path("password/forgotten/", views.PasswordReset.as_view(), name="account_reset_password"),
+    path(
+        "password/forgotten/sent/",
+        account_views.password_reset_done,
+        name="account_reset_password_done",
+    ),
+    path(
+        "password/forgotten/<str:uidb36>/<str:key>/",
+        views.PasswordResetFromKey.as_view(),
+        name="account_reset_password_from_key",
+    ),
+    path(
+        "password/forgotten/done/",
+        account_views.password_reset_from_key_done,
+        name="account_reset_password_from_key_done",
+    ),
+    path("reauthenticate/", views.Reauthenticate.as_view(), name="account_reauthenticate"),
+    path("reauthenticate/code/", views.ReauthenticateByCode.as_view(), name="mfa_reauthenticate"),
+    path(
+        "reauthenticate/passkey/",
+        views.ReauthenticateByPasskey.as_view(),
+        name="mfa_reauthenticate_webauthn",
+    ),
+    path("reauthenticate/download/", views.download_start, name="download-start"),
+    path("factors/", mfa.index, name="mfa_index"),
+    path("factors/app/", totp.activate_totp, name="mfa_activate_totp"),
+    path("factors/app/removal/", totp.deactivate_totp, name="mfa_deactivate_totp"),
+    path(
+        "factors/recovery-codes/",
+        recovery_codes.view_recovery_codes,
+        name="mfa_view_recovery_codes",
+    ),
+    path(
+        "factors/recovery-codes/new/",
+        recovery_codes.generate_recovery_codes,
+        name="mfa_generate_recovery_codes",
+    ),
+    path("factors/passkeys/new/", webauthn.add_webauthn, name="mfa_add_webauthn"),
+    path(
+        "factors/passkeys/<int:pk>/removal/",
+        views.PasskeyRemoval.as_view(),
+        name="mfa_remove_webauthn",
+    ),
+]

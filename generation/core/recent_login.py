@@ -1,0 +1,95 @@
+"""Views that need a recent log-in: exports, keys, roles, policies in force."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from allauth.core.exceptions import ReauthenticationRequired
+from django.conf import settings
+from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http.response import HttpResponseBase
+from django.urls import reverse
+
+SESSION_KEY = "logged_in_at"
+REQUIRED = "Log in again to do this: your last log-in is too long ago."
+
+
+def note_login(request: HttpRequest) -> None:
+    """Note in the session that the person has just proven who they are."""
+    request.session[SESSION_KEY] = int(time.time())
+
+
+def is_recent(request: HttpRequest, minutes: int | None = None) -> bool:
+    """Return whether the last log-in was less than ``minutes`` ago.
+
+    Without ``minutes`` the setting RECENT_LOGIN_MINUTES applies; if that is 0, all log-ins are
+    recent.
+    """
+    if settings.RECENT_LOGIN_MINUTES == 0:
+        return True
+    limit = 60 * (settings.RECENT_LOGIN_MINUTES if minutes is None else minutes)
+    age = time.time() - request.session.get(SESSION_KEY, 0)
+    return bool(-5 <= age < limit)  # clocks of two hosts may differ by some seconds
+
+
+def requires_recent_login(
+    minutes: int | None = None, *, is_download: bool = False, also_to_read: bool = False
+) -> Callable[[Callable[..., HttpResponseBase]], Callable[..., HttpResponseBase]]:
+    """Return a decorator that asks who the person is, unless they have logged in recently.
+
+    GET and HEAD pass, unless ``also_to_read``. The request continues afterwards, a form with what
+    was entered. ``is_download``: the view answers GET with a file, so a page that starts the
+    download follows. htmx is sent to the question and back to its page; a request that wants JSON
+    gets 403.
+
+    Place it below the check of the permission. Uploaded files are not kept.
+    """
+
+    def decorate(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+        @wraps(view)
+        def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            is_read = request.method in {"GET", "HEAD"} and not (is_download or also_to_read)
+            if is_read or is_recent(request, minutes):
+                return view(request, *args, **kwargs)
+            return ask_again(request, is_download=is_download)
+
+        return wrapper
+
+    return decorate
+
+
+def ask_again(request: HttpRequest, *, is_download: bool = False) -> HttpResponse:
+    """Return the way to the question, or raise ReauthenticationRequired to keep the request."""
+    if request.headers.get("HX-Request") == "true":
+        back = _find_path(request.headers.get("HX-Current-URL", ""))
+        return HttpResponse(status=204, headers={"HX-Redirect": _build_url(back)})
+    if request.headers.get("Accept", "").startswith("application/json"):
+        return JsonResponse(
+            {"error": "recent_login_required", "message": REQUIRED, "url": _build_url("/")},
+            status=403,
+        )
+    if is_download and request.method == "GET":
+        places = {"to": request.get_full_path()}
+        if referer := request.headers.get("Referer"):
+            places["back"] = _find_path(referer)
+        return HttpResponseRedirect(_build_url(f"{reverse('download-start')}?{urlencode(places)}"))
+    raise ReauthenticationRequired
+
+
+def _build_url(back: str) -> str:
+    return f"{reverse('account_reauthenticate')}?{urlencode({REDIRECT_FIELD_NAME: back})}"
+
+
+def _find_path(url: str) -> str:
+    """Return path and query of a URL of this site; "/" if it is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "/"
+    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    return path if path.startswith("/") and not path.startswith("//") else "/"
