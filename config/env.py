@@ -109,7 +109,38 @@ def choice(name: str, default: str, *, choices: Iterable[str]) -> str:
     value = text(name, default)
     if value not in choices:
         raise ImproperlyConfigured(
-            f"{name}={value!r} does not exist. Choose from: {', '.join(choices)}."
+            f"{name}={value!r} does not exist. Choose from: {', '.join(filter(None, choices))}."
+        )
+    return value
+
+
+def bucket(name: str) -> str:
+    """Return the name of a bucket, or ""."""
+    value = text(name)
+    if value and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]", value, re.ASCII):
+        raise ImproperlyConfigured(
+            f"{name}={value!r} is not the name of a bucket. Write for example {name}=loupe-images."
+        )
+    return value
+
+
+def region(name: str) -> str:
+    """Return the name of a region, or ""."""
+    value = text(name)
+    if value and not re.fullmatch(r"[A-Za-z0-9-]+", value, re.ASCII):
+        raise ImproperlyConfigured(
+            f"{name}={value!r} is not a region. Write for example {name}=eu-west-1."
+        )
+    return value
+
+
+def prefix(name: str) -> str:
+    """Return a path of plain folder names, or ""."""
+    value = text(name).strip("/")
+    if value and not re.fullmatch(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", value, re.ASCII):
+        raise ImproperlyConfigured(
+            f"{name}={value!r} may contain letters, digits, _ and - between slashes. Write for"
+            f" example {name}=loupe/images."
         )
     return value
 

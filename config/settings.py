@@ -20,6 +20,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from config import env
+from config.asset_storage import build_bucket, build_entry, find_origin
 from moderation.roles import ROLES
 
 # Lets classes such as admin.ModelAdmin[Review] be subclassed as they are annotated.
@@ -328,13 +329,33 @@ STATIC_ROOT = DATA_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = DEBUG
 WHITENOISE_ALLOW_ALL_ORIGINS = False
+S3_BUCKET = env.bucket("S3_BUCKET")
+S3_ENDPOINT_URL = env.url("S3_ENDPOINT_URL")
+S3_PUBLIC_ENDPOINT_URL = env.url("S3_PUBLIC_ENDPOINT_URL")
+S3_REGION = env.region("S3_REGION")
+S3_ACCESS_KEY_ID, S3_SECRET_ACCESS_KEY, S3_SESSION_TOKEN = (
+    env.text("S3_ACCESS_KEY_ID"),
+    env.text("S3_SECRET_ACCESS_KEY"),
+    env.text("S3_SESSION_TOKEN"),
+)
+S3_PREFIX = env.prefix("S3_PREFIX")
+S3_ADDRESSING_STYLE = env.choice("S3_ADDRESSING_STYLE", "", choices=("", "path", "virtual"))
+S3_ENCRYPTION = env.choice("S3_ENCRYPTION", "", choices=("", "AES256", "aws:kms"))
+S3_KMS_KEY_ID = env.text("S3_KMS_KEY_ID")
+# A move between DATA_DIR/assets and the bucket: new images go to one, both are read.
+S3_MOVE = env.choice("S3_MOVE", "", choices=("", "from-disk", "to-disk"))
+_bucket = build_bucket({name: value for name, value in locals().items() if name.startswith("S3_")})
+# How images reach browsers and programs: through Loupe, by a presigned URL of the bucket, or from
+# nginx, which gets the header X-Accel-Redirect.
+ASSET_DELIVERY = env.choice("ASSET_DELIVERY", "proxy", choices=("proxy", "redirect", "x-accel"))
+if ASSET_DELIVERY == "redirect":
+    if _bucket is None:
+        raise ImproperlyConfigured("ASSET_DELIVERY=redirect needs a bucket. Set S3_BUCKET.")
+    CONTENT_SECURITY_POLICY["DIRECTIVES"]["img-src"].append(find_origin(_bucket))
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.InMemoryStorage"},
     # Never mapped to a URL: generation.views serves assets to people who may see them.
-    "assets": {
-        "BACKEND": "generation.core.storage.DurableFileSystemStorage",
-        "OPTIONS": {"location": DATA_DIR / "assets"},
-    },
+    "assets": build_entry(folder=DATA_DIR / "assets", bucket=_bucket, move=S3_MOVE or None),
     "staticfiles": {
         "BACKEND": (
             "django.contrib.staticfiles.storage.StaticFilesStorage"

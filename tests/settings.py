@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from uuid import uuid4
 
 os.environ.update(
     {
@@ -39,10 +40,20 @@ OURS = (
     "PORT",
     "ALLOWED_HOSTS",
     "SPENDING_",
+    "S3_",
+    "ASSET_DELIVERY",
 )
 for name in list(os.environ):
     if name.startswith(OURS):
         del os.environ[name]
+if os.environ.get("TEST_S3_ENDPOINT_URL"):
+    os.environ |= {
+        "S3_ENDPOINT_URL": os.environ["TEST_S3_ENDPOINT_URL"],
+        "S3_BUCKET": "loupe-tests",
+        "S3_ACCESS_KEY_ID": "tests",
+        "S3_SECRET_ACCESS_KEY": "tests-only",
+        "S3_PREFIX": f"run-{uuid4().hex}",  # one per test process
+    }
 
 # Imported here because the variables above must be set first.
 from config.settings import *  # noqa: E402, F403  # settings are one flat namespace

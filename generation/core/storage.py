@@ -1,4 +1,7 @@
-"""File storage of images: named by content, written atomically."""
+"""File storage of images: named by content, written atomically, in a directory.
+
+``bucket.py`` is the same for a bucket, ``moving.py`` for a move from one to the other.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,23 @@ import os
 import re
 import shutil
 import time
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 from uuid import uuid4
 
 from django.core.exceptions import SuspiciousFileOperation
 from django.core.files.base import ContentFile, File
-from django.core.files.storage import FileSystemStorage, storages
+from django.core.files.storage import FileSystemStorage, Storage, storages
 from django.core.files.utils import validate_file_name
 
 _TEMPORARY: Final = "tmp"
+# Size of the test write to a failed disk. A few bytes might fit where no image does.
+PROBE_BYTES: Final = 8 * 1024 * 1024
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _EXTENSIONS: Final = {"png": "png", "jpeg": "jpg", "jpg": "jpg", "webp": "webp"}
 _ORIGINAL_EXTENSIONS: Final = {**_EXTENSIONS, "gif": "gif"}
@@ -69,7 +79,82 @@ class StorageUnavailableError(Exception):
     """
 
 
-class DurableFileSystemStorage(FileSystemStorage):
+class BucketFault(StrEnum):
+    """Why a bucket could not be read or written."""
+
+    UNREACHABLE = "unreachable"
+    BUSY = "busy"
+    REFUSED = "refused"
+    NO_CREDENTIALS = "no-credentials"
+    NO_BUCKET = "no-bucket"
+    FULL = "full"
+    DAMAGED = "damaged"
+    OTHER = "other"
+
+
+class BucketError(OSError):
+    """A bucket could not be read or written, which says nothing about the image."""
+
+    def __init__(self, fault: BucketFault, detail: str) -> None:
+        self.fault, self.detail = fault, detail
+        super().__init__(detail)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredFile:
+    """A file as the storage lists it."""
+
+    name: str
+    size: int
+    modified_at: datetime
+
+
+class AssetStorage(Storage):
+    """What an image storage does besides Django's interface.
+
+    Faults are OSErrors, and a missing file is a FileNotFoundError.
+    """
+
+    # Whether hosts with the same settings always have the same files.
+    is_shared = False
+
+    @abstractmethod
+    def count_free_bytes(self) -> int | None:
+        """Return the bytes that Loupe may still write; None without a known limit."""
+
+    @abstractmethod
+    def probe(self) -> None:
+        """Make a test write. Raises OSError as a real write would."""
+
+    @abstractmethod
+    def sweep_temporary(self, older_than_seconds: float) -> int:
+        """Delete the remains of interrupted writes; return their number."""
+
+    @abstractmethod
+    def iter_files(self, folder: str) -> Iterator[StoredFile]:
+        """List the files of a folder with all their folders."""
+
+    def sign_public_url(self, name: str, *, method: str, headers: dict[str, str]) -> str:
+        """Return a URL that works without Loupe for a minute; "" if the storage has none.
+
+        ``headers``: Response* parameters of S3's GetObject.
+        """
+        return ""
+
+    def find_internal_path(self, name: str, *, headers: dict[str, str]) -> str:
+        """Return the path at which nginx reads the file itself; "" if there is none."""
+        return ""
+
+    @abstractmethod
+    def delete_unused(self, name: str, older_than_seconds: float) -> bool:
+        """Delete a file that was last written this long ago; return whether it was deleted."""
+
+
+def get_asset_storage() -> AssetStorage:
+    return cast(AssetStorage, storages["assets"])
+
+
+class DurableFileSystemStorage(FileSystemStorage, AssetStorage):
     """A storage in which the name determines the content, so existing files are kept.
 
     When ``save()`` returns, the file survives a power failure: content is synced first, then the
@@ -106,22 +191,67 @@ class DurableFileSystemStorage(FileSystemStorage):
             folder = folder.parent
         return shutil.disk_usage(folder).free
 
-    def probe(self, size: int) -> None:
-        """Write and delete a file of ``size`` bytes.
+    def probe(self) -> None:
+        """Write and delete a file of 8 MiB."""
+        self._write_temporary(ContentFile(bytes(PROBE_BYTES))).unlink()
 
-        Raises OSError as a real write would.
+    def iter_files(self, folder: str) -> Iterator[StoredFile]:
+        root = Path(self.location)
+        for path, _, names in os.walk(root / folder):
+            for name in names:
+                file = Path(path) / name
+                try:
+                    found = file.stat()
+                except FileNotFoundError:
+                    continue  # deleted since the folder was read
+                modified_at = datetime.fromtimestamp(found.st_mtime, UTC)
+                relative = file.relative_to(root).as_posix()
+                yield StoredFile(name=relative, size=found.st_size, modified_at=modified_at)
+
+    def find_internal_path(self, name: str, *, headers: dict[str, str]) -> str:
+        return f"/internal/assets/{name}"
+
+    def delete_unused(self, name: str, older_than_seconds: float) -> bool:
+        """Delete a file that was last written this long ago; return whether it was deleted.
+
+        A write of the same content at this moment is not lost: ``_save`` either marks the file
+        before it is moved away, so it comes back, or finds no file and writes a new one.
         """
-        self._write_temporary(ContentFile(bytes(size))).unlink()
+        path = Path(self.path(name))
+        folder = Path(self.location) / _TEMPORARY
+        self._make_folder(folder)
+        aside = folder / f"{uuid4().hex}.part"
+        try:
+            os.replace(path, aside)
+        except FileNotFoundError:
+            return False
+        if aside.stat().st_mtime > time.time() - older_than_seconds:
+            os.replace(aside, path)
+            return False
+        aside.unlink()
+        return True
 
     def _save(self, name: str, content: File[bytes]) -> str:
         target = Path(self.path(name))
         self._make_folder(target.parent)
-        # A different size means damage, because names determine contents: replace the file.
-        if not (target.is_file() and target.stat().st_size == content.size):
+        if not self._keep_existing(target, content.size):
             os.replace(self._write_temporary(content), target)
         # Also for an existing file: its writer may have died between the rename and this line.
         _sync_folder(target.parent)
         return name
+
+    def _keep_existing(self, target: Path, size: int) -> bool:
+        """Return whether the file is there already; mark it as written now, for delete_unused.
+
+        A different size means damage, because names determine contents.
+        """
+        try:
+            if not target.is_file() or target.stat().st_size != size:
+                return False
+            os.utime(target)
+        except FileNotFoundError:
+            return False
+        return True
 
     def _write_temporary(self, content: File[bytes]) -> Path:
         """Write the content to a new file on the same file system, sync it and return its path."""
@@ -165,5 +295,4 @@ def _sync_folder(folder: Path) -> None:
 
 def sweep_temporary_files() -> int:
     """Delete temporary files older than an hour from the asset storage; return their number."""
-    files = storages["assets"]
-    return files.sweep_temporary(3600) if isinstance(files, DurableFileSystemStorage) else 0
+    return get_asset_storage().sweep_temporary(3600)

@@ -18,10 +18,10 @@ def get_blurred_file(asset: Asset) -> FieldFile:
     return FieldFile(asset, asset._meta.get_field("rendition"), name)
 
 
-def find_size(asset: Asset) -> int:
-    """Return the bytes of the blurred file; 0 if it is not stored yet."""
+def find_size(file: FieldFile) -> int:
+    """Return the bytes of a blurred file; 0 if it is not stored yet."""
     try:
-        return get_blurred_file(asset).size
+        return file.size
     except OSError:
         return 0
 

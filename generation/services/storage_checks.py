@@ -16,10 +16,14 @@ from uuid import uuid4
 
 from django.conf import settings
 from django.core.files.base import ContentFile
-from django.core.files.storage import storages
 from django.utils import timezone
 
-from generation.core.storage import DurableFileSystemStorage, StorageUnavailableError
+from generation.core.storage import (
+    BucketError,
+    BucketFault,
+    StorageUnavailableError,
+    get_asset_storage,
+)
 from generation.jobs import HOST
 from generation.models import StorageReport
 
@@ -30,12 +34,15 @@ RETRY_AFTER = timedelta(seconds=30)
 # Missing images may be on a host that reported within this time, so restarting its worker loses
 # nothing.
 SEEN_LATELY = timedelta(minutes=10)
-# Size of the test write to a failed storage. A few bytes might fit where no image does.
-PROBE_BYTES = 8 * 1024 * 1024
 # Below this share of the reserve nothing is stored, so that a database on the same disk can still
 # be written.
 FLOOR_SHARE = 8
 
+MOUNTED = "the volume with DATA_DIR/assets is mounted"
+SHARING = {
+    False: "mount the same volume as DATA_DIR/assets on every host, or use a bucket",
+    True: "give S3_BUCKET, S3_PREFIX and S3_ENDPOINT_URL the same values on every host",
+}
 GOES_ON = "Nothing is lost, and work resumes automatically within a minute after that."
 CAUSES = {
     errno.ENOSPC: (
@@ -61,17 +68,54 @@ CAUSES = {
         "check that the volume with DATA_DIR/assets is mounted",
     ),
 }
+BUCKET_CAUSES = {
+    BucketFault.UNREACHABLE: (
+        "the object storage cannot be reached",
+        "check the object storage, S3_ENDPOINT_URL and the network",
+    ),
+    BucketFault.BUSY: (
+        "the object storage answers that it is unavailable",
+        "check the object storage, or wait for its operator",
+    ),
+    BucketFault.REFUSED: (
+        "the object storage refuses Loupe's access",
+        "check S3_ACCESS_KEY_ID and its secret, the permissions of that key, and this host's clock",
+    ),
+    BucketFault.NO_CREDENTIALS: (
+        "there are no credentials for the object storage",
+        "set S3_ACCESS_KEY_ID and S3_SECRET_ACCESS_KEY, or give this host a role",
+    ),
+    BucketFault.NO_BUCKET: (
+        "the bucket does not exist there",
+        "check S3_BUCKET, S3_REGION and S3_ENDPOINT_URL",
+    ),
+    BucketFault.FULL: ("the object storage is full", "make room there, or raise the quota"),
+    BucketFault.DAMAGED: (
+        "the data was damaged on its way",
+        "check the network between this host and the object storage",
+    ),
+    BucketFault.OTHER: (
+        "the object storage does not accept the request",
+        "read Loupe's log, and check the settings S3_*",
+    ),
+}
 
 
 def explain_error(error: BaseException) -> str:
     """Return a message for people: why the storage failed, and what to do."""
+    cause, advice = _find_cause(error)
+    return f"Images cannot be stored: {cause}. To do: {advice}. {GOES_ON}"
+
+
+def _find_cause(error: BaseException) -> tuple[str, str]:
+    if isinstance(error, BucketError):
+        return BUCKET_CAUSES[error.fault]
     number = error.errno if isinstance(error, OSError) else None
     known = CAUSES.get(number or 0)
     if known is None:
         name = errno.errorcode.get(number, "") if number else type(error).__name__
         known = (f"it failed with {name or number}", "check the storage that holds DATA_DIR/assets")
-    cause, advice = known
-    return f"Images cannot be stored: {cause}. To do: {advice}. {GOES_ON}"
+    return known
 
 
 def _explain_low_space(free: int) -> str:
@@ -92,8 +136,7 @@ def count_free_bytes() -> int | None:
 
     Raises OSError.
     """
-    files = storages["assets"]
-    return files.count_free_bytes() if isinstance(files, DurableFileSystemStorage) else None
+    return get_asset_storage().count_free_bytes()
 
 
 def ensure_room(size: int) -> None:
@@ -140,7 +183,7 @@ def refresh_report() -> StorageReport:
     try:
         found["storage_id"] = _identify_storage(before.storage_id)
         if before.failed_at is not None:
-            _write_probe()
+            get_asset_storage().probe()
         ensure_room(0)
         found["free_bytes"] = free = count_free_bytes()
         if free is not None and free < settings.STORAGE_RESERVE:
@@ -168,26 +211,25 @@ def _identify_storage(known: str) -> str:
     Raises StorageUnavailableError if the storage had an identity before and has lost it: it may
     be another volume.
     """
-    files = storages["assets"]
-    if not files.exists(IDENTITY):
-        if known:
-            raise StorageUnavailableError(
-                f"The image storage has lost its file {IDENTITY}, so it may be another one. To do:"
-                " check that the volume with DATA_DIR/assets is mounted. If the storage is meant"
-                " to be empty, restart the worker."
-            )
-        files.save(IDENTITY, ContentFile(uuid4().hex.encode()))
-    with files.open(IDENTITY) as file:
-        return bytes(file.read(32)).decode(errors="replace").strip()
+    if found := _read_identity():
+        return found
+    if known:
+        place = "S3_BUCKET and S3_PREFIX are right" if get_asset_storage().is_shared else MOUNTED
+        raise StorageUnavailableError(
+            f"The image storage has lost its file {IDENTITY}, so it may be another one. To do:"
+            f" check that {place}. If the storage is meant to be empty, restart the worker."
+        )
+    get_asset_storage().save(IDENTITY, ContentFile(uuid4().hex.encode()))
+    return _read_identity()
 
 
-def _write_probe() -> None:
-    """Make a test write. Raises StorageUnavailableError or the client's error."""
-    files = storages["assets"]
-    if isinstance(files, DurableFileSystemStorage):
-        files.probe(PROBE_BYTES)
-    else:
-        files.delete(files.save(f"probe-{uuid4().hex}", ContentFile(bytes(PROBE_BYTES))))
+def _read_identity() -> str:
+    """Return the storage's identity; "" if it has none. Raises OSError."""
+    try:
+        with get_asset_storage().open(IDENTITY) as file:
+            return bytes(file.read(32)).decode(errors="replace").strip()
+    except FileNotFoundError:
+        return ""
 
 
 def find_local_failure() -> str:
@@ -254,10 +296,10 @@ def explain_unshared(reports: Sequence[StorageReport]) -> str:
     if len(groups) < 2:
         return ""
     names = " and ".join(", ".join(hosts) for hosts in groups)
+    advice = SHARING[get_asset_storage().is_shared]
     return (
         f"Hosts {names} do not share their image storage: an image that one has stored cannot be"
-        " classified or shown by the other. To do: mount the same volume as DATA_DIR/assets on"
-        " every host, or run all of Loupe on one host."
+        f" classified or shown by the other. To do: {advice}, or run all of Loupe on one host."
     )
 
 
@@ -300,17 +342,17 @@ def _group_by_storage(reports: Sequence[StorageReport]) -> list[list[str]]:
     """
     hosts: dict[str, list[str]] = {}
     identities = {report.host: report.storage_id for report in reports}
-    if identities and HOST not in identities:
-        identities[HOST] = _read_identity()
+    # Hosts with a bucket need no look: each probe of the web server would be a request to it.
+    if identities and HOST not in identities and not get_asset_storage().is_shared:
+        identities[HOST] = _read_identity_here()
     for host, storage_id in identities.items():
         if storage_id or host == HOST:
             hosts.setdefault(storage_id, []).append(host)
     return sorted(hosts.values())
 
 
-def _read_identity() -> str:
+def _read_identity_here() -> str:
     try:
-        with storages["assets"].open(IDENTITY) as file:
-            return bytes(file.read(32)).decode(errors="replace").strip()
-    except Exception:  # clients of object stores raise their own errors
+        return _read_identity()
+    except OSError:
         return ""

@@ -6,13 +6,14 @@ import logging
 from uuid import UUID
 
 from django.db.models.fields.files import FieldFile
-from django.http import FileResponse, Http404, HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_safe
 
 from generation.core.storage import view_name
 from generation.models import Asset
 from generation.services import storage_checks
+from generation.views.delivery import send_file
 
 log = logging.getLogger("loupe.views")
 
@@ -62,18 +63,16 @@ def _send_file(
     request: HttpRequest, asset: Asset, file: FieldFile, image_type: str
 ) -> HttpResponseBase:
     try:
-        content = file.open("rb")
+        return send_file(
+            request,
+            file,
+            filename=f"{asset.uuid}.{image_type}",
+            content_type=CONTENT_TYPES.get(image_type, "application/octet-stream"),
+            headers=ASSET_HEADERS,
+        )
     except (OSError, ValueError) as error:  # the file is missing, or the field is empty
         log.error("a file of asset %s is missing or unreadable: %s", asset.uuid, file.name)
         return _explain_missing_file(request, asset, error)
-    response = FileResponse(
-        content,
-        filename=f"{asset.uuid}.{image_type}",
-        content_type=CONTENT_TYPES.get(image_type, "application/octet-stream"),
-    )
-    for name, value in ASSET_HEADERS.items():
-        response[name] = value
-    return response
 
 
 def _explain_missing_file(

@@ -11,18 +11,18 @@ from xml.sax.saxutils import escape
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_not_required
-from django.core.files.base import File
 from django.core.signing import BadSignature, SignatureExpired, TimestampSigner
-from django.http import FileResponse, HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
 from generation import imaging
-from generation.core.storage import StorageUnavailableError
+from generation.core.storage import BucketError, StorageUnavailableError
 from generation.models import Asset
 from generation.services import blurring
 from generation.views.assets import ASSET_HEADERS, CONTENT_TYPES
+from generation.views.delivery import send_file
 from moderation.models import Review
 from moderation.services.delivered_forms import (
     FILE_MISSING,
@@ -83,39 +83,47 @@ def serve_image(request: HttpRequest, token: str, extension: str) -> HttpRespons
         return _render_error(403, "AccessDenied", "Access Denied")
     chosen = load_forms([asset])[asset.pk]
     try:
-        content, chosen = _open_file(asset, chosen)
-    except (imaging.DecoderUnavailableError, StorageUnavailableError):
-        log.exception("asset %s could not be blurred now", asset.uuid)
-        busy = _render_error(503, "ServiceUnavailable", "The image cannot be made now. Try again.")
+        return _send_chosen(request, asset, chosen)
+    except (imaging.DecoderUnavailableError, StorageUnavailableError, BucketError):
+        log.exception("asset %s could not be read or blurred now", asset.uuid)
+        busy = _render_error(503, "ServiceUnavailable", "The image cannot be sent now. Try again.")
         busy["Retry-After"] = str(RETRY_AFTER)
         return busy
     except (OSError, ValueError, imaging.UnreadableImageError):
         log.error("the file of asset %s is missing or unreadable", asset.uuid)
         return _render_error(404, "NoSuchKey", "The specified key does not exist.")
-    name = f"{asset.uuid}.{chosen.image_type}"
-    response = FileResponse(content, filename=name, content_type=CONTENT_TYPES[chosen.image_type])
-    response["X-Loupe-Delivered"] = chosen.form.value
-    if chosen.reason:
-        response["X-Loupe-Delivered-Reason"] = chosen.reason
-    return _add_headers(response)
 
 
-def _open_file(asset: Asset, chosen: DeliveredForm) -> tuple[File[bytes], DeliveredForm]:
-    """Open the chosen file, or the rendition if the original is gone.
+def _send_chosen(request: HttpRequest, asset: Asset, chosen: DeliveredForm) -> HttpResponseBase:
+    """Send the chosen file, or the rendition if the original is gone.
 
     A blurred file is made on the first request. Nothing else is ever sent in its place.
     """
     if chosen.form is Form.BLURRED:
         blurring.store_blurred(asset)
-        return chosen.file.open("rb"), chosen
+        return _send(request, asset, chosen)
     try:
-        return chosen.file.open("rb"), chosen
+        return _send(request, asset, chosen)
+    except BucketError:
+        raise  # the original is not gone
     except (OSError, ValueError):
         if chosen.form is Form.RENDITION:
             raise
     log.error("the original of asset %s is missing or unreadable", asset.uuid)
-    rendition = build_rendition_form(asset, FILE_MISSING)
-    return rendition.file.open("rb"), rendition
+    return _send(request, asset, build_rendition_form(asset, FILE_MISSING))
+
+
+def _send(request: HttpRequest, asset: Asset, chosen: DeliveredForm) -> HttpResponseBase:
+    headers = {**HEADERS, "X-Loupe-Delivered": chosen.form.value}
+    if chosen.reason:
+        headers["X-Loupe-Delivered-Reason"] = chosen.reason
+    return send_file(
+        request,
+        chosen.file,
+        filename=f"{asset.uuid}.{chosen.image_type}",
+        content_type=CONTENT_TYPES[chosen.image_type],
+        headers=headers,
+    )
 
 
 def _add_headers(response: HttpResponseBase) -> HttpResponseBase:

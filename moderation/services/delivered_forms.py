@@ -40,7 +40,12 @@ class DeliveredForm:
     reason: str = ""  # of a rendition
     file: FieldFile
     image_type: str
-    size: int  # 0 for a blurred file that is not stored yet
+    known_size: int | None = None  # None for a blurred file: only its storage knows the size
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of the file; 0 for a blurred one that is not stored yet."""
+        return blurring.find_size(self.file) if self.known_size is None else self.known_size
 
 
 def choose_form(asset: Asset, decision: Decision | None, policy: Policy | None) -> DeliveredForm:
@@ -57,7 +62,7 @@ def choose_form(asset: Asset, decision: Decision | None, policy: Policy | None) 
         form=Form.ORIGINAL,
         file=asset.original,
         image_type=asset.original_type,
-        size=asset.original_size or 0,
+        known_size=asset.original_size or 0,
     )
 
 
@@ -66,7 +71,6 @@ def _build_blurred_form(asset: Asset) -> DeliveredForm:
         form=Form.BLURRED,
         file=blurring.get_blurred_file(asset),
         image_type=asset.image_type,
-        size=blurring.find_size(asset),
     )
 
 
@@ -76,7 +80,7 @@ def build_rendition_form(asset: Asset, reason: str) -> DeliveredForm:
         reason=reason,
         file=asset.rendition,
         image_type=asset.image_type,
-        size=asset.size,
+        known_size=asset.size,
     )
 
 
