@@ -9,6 +9,7 @@ import importlib.util
 import os
 import re
 import secrets
+import socket
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +22,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from config import env
 from config.asset_storage import build_bucket, build_entry, find_origin
+from config.cores import count_usable_cores
 from moderation.roles import ROLES
 
 # Lets classes such as admin.ModelAdmin[Review] be subclassed as they are annotated.
@@ -207,11 +209,11 @@ CACHES: dict[str, Any] = {
 # Messages only wake workers; the rows are the source of truth. The queue therefore does not retry
 # (retry is far in the future, one attempt), at most one message waits besides the workers, and
 # successes are not stored. django-q's scheduler is off: its rows name functions to run, and Loupe's
-# own scheduler does that work. docs/adr/0006 gives the reason for each value.
+# own scheduler does that work. docs/adr/0006 gives the reason for each value. The numbers of
+# processes belong to the pools of generation/jobs.py.
 Q_CLUSTER: dict[str, Any] = {
     "name": "loupe",
     "label": "Worker queue",  # in the admin site
-    "workers": 24,
     "queue_limit": 1,
     "bulk": 1,
     "poll": 0.3,
@@ -228,6 +230,13 @@ Q_CLUSTER: dict[str, Any] = {
     "log_level": "WARNING",
     **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
 }
+
+# The name of this host in job slots and storage reports. Hosts need different names.
+HOST_NAME = env.text("HOST_NAME", socket.gethostname())
+# Processes that classify and embed images, each with one thread and its own copy of the networks.
+WORKERS = env.integer("WORKERS", count_usable_cores(), low=1, high=1024)
+# Processes that periodic jobs share. A run ends after 20 seconds, so the others wait briefly.
+PERIODIC_WORKERS = 3
 
 # --- People ---
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "config.auth.backend.Accounts"]

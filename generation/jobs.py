@@ -8,18 +8,20 @@ for rows that became due by time, and for lost messages. Neither has to be right
 from __future__ import annotations
 
 import logging
-import socket
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from enum import StrEnum
 from functools import cache, update_wrapper
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Exists, QuerySet
 from django.utils import timezone
 from django.utils.module_loading import autodiscover_modules
 from django_q.brokers import Broker, get_broker
+from django_q.conf import Conf
 from django_q.tasks import async_task
 
 from generation.models.job_slots import JobSlot
@@ -30,13 +32,21 @@ log = logging.getLogger("loupe.jobs")
 # Evaluated every second. All querysets together cost one query, each bool costs its own.
 Due = Callable[[], "bool | QuerySet[Any]"]
 
-HOST = socket.gethostname()
+HOST: str = settings.HOST_NAME
 TIME_LIMIT = 20.0  # seconds, like RENEW_EVERY
 RENEW_EVERY = 5.0
 # A job that raised keeps its slot this long, so that a lasting fault does not spin.
 COOL_DOWN = timedelta(seconds=5)
 WORKERS_MAX = 100  # on one host
 REGISTRY: dict[str, Job] = {}
+
+
+class Pool(StrEnum):
+    """Worker processes of one host that share a queue. No pool waits for another one's jobs."""
+
+    NETWORK = "network"  # a process for each slot: these jobs wait for other services
+    PERIODIC = "periodic"  # few processes for many short jobs
+    COMPUTE = "compute"  # a process for each core: these jobs keep networks in memory
 
 
 def _never() -> bool:
@@ -94,9 +104,10 @@ class Job:
         due: Due,
         slots: int,
         time_limit: float,
+        pool: Pool = Pool.PERIODIC,
     ) -> None:
         self.function, self.name, self.due = function, name, due
-        self.slots, self.time_limit = slots, time_limit
+        self.slots, self.time_limit, self.pool = slots, time_limit, pool
         self.path = f"{function.__module__}.{function.__qualname__}"
         update_wrapper(self, function)
 
@@ -140,18 +151,23 @@ class Job:
 
 
 def job(
-    name: str, *, due: Due, slots: int = 1, time_limit: float = TIME_LIMIT
+    name: str,
+    *,
+    due: Due,
+    pool: Pool = Pool.PERIODIC,
+    slots: int = 1,
+    time_limit: float = TIME_LIMIT,
 ) -> Callable[[Callable[[JobRun], None]], Job]:
     """Register a function of an app's ``tasks`` module as the job ``name``.
 
     ``due`` returns the due rows as a queryset, or a bool. ``slots`` limits the runs side by side on
-    one host, so that a backlog never occupies every worker. ``time_limit`` is in seconds.
+    one host, so that a backlog never occupies its whole ``pool``. ``time_limit`` is in seconds.
     """
     if not name.isidentifier() or name == JobSlot.WORKER:
         raise ValueError(f"{name!r} must be a plain word: a query uses it as a column name.")
 
     def register(function: Callable[[JobRun], None]) -> Job:
-        found = Job(function, name=name, due=due, slots=slots, time_limit=time_limit)
+        found = Job(function, name=name, due=due, slots=slots, time_limit=time_limit, pool=pool)
         if REGISTRY.setdefault(name, found).path != found.path:
             raise ValueError(f"Two jobs are called {name}: {REGISTRY[name].path}, {found.path}.")
         REGISTRY[name] = found
@@ -174,7 +190,7 @@ def wake(name: str) -> None:
 
 def send_wakeup(name: str) -> bool:
     """Send a message unless one is on its way or every slot is taken; True if one was sent."""
-    path, now = find(name).path, timezone.now()
+    found, now = find(name), timezone.now()
     rows = {(row.host, row.number): row for row in JobSlot.objects.filter(name=name)}
     wakeup = rows.pop((JobSlot.ANY_HOST, 0), None)
     if wakeup is None:
@@ -183,8 +199,19 @@ def send_wakeup(name: str) -> bool:
         return False  # the run that ends next checks again
     if not wakeup.note_wakeup(now):
         return False
-    async_task(path, task_name=name, broker=_broker())
+    async_task(found.path, task_name=name, broker=find_broker(found.pool))
     return True
+
+
+def wake_another(run: JobRun) -> None:
+    """Start a further run of the same job if a slot is free: more rows wait than one run takes.
+
+    Otherwise only the scheduler adds runs, one each second.
+    """
+    try:
+        send_wakeup(run.slot.name)
+    except Exception:
+        log.exception("No further run of %s was started; the next tick does", run.slot.name)
 
 
 def tick() -> list[str]:
@@ -231,12 +258,32 @@ class Heartbeat:
 
 
 def start_over() -> None:
-    """Delete this host's slots and the slots of other hosts without a lease.
+    """Replace this host's slots by free ones; delete slots of other hosts without a lease.
 
-    Called when a worker starts: the processes of this host's earlier runs are dead.
+    Called when a worker starts: the processes of this host's earlier runs are dead. The slots must
+    exist, because ``send_wakeup`` counts the free ones of all hosts.
     """
     JobSlot.objects.filter(host=HOST).delete()
-    JobSlot.objects.free(timezone.now()).delete()
+    JobSlot.objects.free(timezone.now()).exclude(host__in=_list_living_hosts()).delete()
+    JobSlot.objects.bulk_create(
+        JobSlot(name=each.name, host=HOST, number=number)
+        for each in REGISTRY.values()
+        for number in range(each.slots)
+    )
+
+
+def _list_living_hosts() -> list[str]:
+    return list(JobSlot.objects.alive(timezone.now()).values_list("host", flat=True))
+
+
+def count_processes() -> dict[Pool, int]:
+    """Return the number of worker processes of each pool on this host."""
+    network = sum(each.slots for each in REGISTRY.values() if each.pool == Pool.NETWORK)
+    return {
+        Pool.NETWORK: max(1, network),
+        Pool.PERIODIC: settings.PERIODIC_WORKERS,
+        Pool.COMPUTE: settings.WORKERS,
+    }
 
 
 def find(name: str) -> Job:
@@ -251,6 +298,7 @@ def discover() -> None:
 
 
 @cache
-def _broker() -> Broker:
+def find_broker(pool: Pool) -> Broker:
+    """Return the queue of a pool; each pool has its own, so that none delays another."""
     # A new broker for each message would open a new connection to Redis each time.
-    return get_broker()
+    return get_broker(f"{Conf.CLUSTER_NAME}-{pool}")

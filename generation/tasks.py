@@ -14,9 +14,11 @@ from datetime import timedelta
 from itertools import groupby
 from operator import itemgetter
 
+from django.conf import settings
+
 from generation import fetching, imaging, providers
 from generation.core.storage import StorageUnavailableError
-from generation.jobs import JobRun, job
+from generation.jobs import JobRun, Pool, job, wake_another
 from generation.models import (
     GenerationRequest,
     InvalidTransitionError,
@@ -45,11 +47,14 @@ LEASE = timedelta(seconds=40)
 POLL_BATCH = 200
 FETCH_BATCH = 4
 FETCH_THREADS = 4
+# A run decodes at most two images at the same time, in child processes.
+FETCH_SLOTS = max(1, settings.WORKERS // 2)
 KILLED = "Fetching or decoding this image crashed its worker {} times, so it is not tried again."
 
 
 @job(
     "submit",
+    pool=Pool.NETWORK,
     due=lambda: GenerationRequest.objects.due().filter(
         status__in=[Status.QUEUED, Status.SUBMITTING]
     ),
@@ -82,7 +87,11 @@ def _ignore_lost_transition(request: GenerationRequest) -> Iterator[None]:
         log.info("request %s was moved on by somebody else", request.short_id)
 
 
-@job("poll", due=lambda: GenerationRequest.objects.due().filter(status=Status.PROCESSING))
+@job(
+    "poll",
+    pool=Pool.NETWORK,
+    due=lambda: GenerationRequest.objects.due().filter(status=Status.PROCESSING),
+)
 def poll(run: JobRun) -> None:
     """Poll all due tasks, provider by provider."""
     processing = GenerationRequest.objects.filter(status=Status.PROCESSING)
@@ -97,7 +106,11 @@ def poll(run: JobRun) -> None:
         )
 
 
-@job("reconcile", due=lambda: GenerationRequest.objects.due().filter(status=Status.UNKNOWN))
+@job(
+    "reconcile",
+    pool=Pool.NETWORK,
+    due=lambda: GenerationRequest.objects.due().filter(status=Status.UNKNOWN),
+)
 def reconcile(run: JobRun) -> None:
     """Poll the candidate tasks that webhooks named for requests of unknown outcome."""
     unknown = GenerationRequest.objects.filter(status=Status.UNKNOWN)
@@ -156,7 +169,7 @@ def _poll_provider(slug: str, task_ids: list[str]) -> dict[str, TaskResult | Pro
     return answers
 
 
-@job("fetch", due=lambda: RemoteImage.objects.due())
+@job("fetch", pool=Pool.NETWORK, slots=FETCH_SLOTS, due=lambda: RemoteImage.objects.due())
 def fetch(run: JobRun) -> None:
     """Download due images in small batches, those that expire first."""
     with ThreadPoolExecutor(FETCH_THREADS) as threads:
@@ -170,6 +183,8 @@ def fetch(run: JobRun) -> None:
             if not claimed:
                 return
             run.renew()
+            if len(claimed) == FETCH_BATCH:
+                wake_another(run)
             taken = RemoteImage.objects.filter(pk__in=[image.pk for image in claimed])
             images = list(taken.select_related("request").order_by("expires_at"))
             expired = []
@@ -250,7 +265,7 @@ def _download_image(image: RemoteImage) -> imaging.Rendition | Exception:
         return error
 
 
-@job("import_scenario", due=importing.is_due, time_limit=10)
+@job("import_scenario", pool=Pool.NETWORK, due=importing.is_due, time_limit=10)
 def import_scenario(run: JobRun) -> None:
     """Continue the scheduled import, or start the next one."""
 

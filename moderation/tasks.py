@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 from datetime import timedelta
 
+from django.conf import settings
+
 from generation.core.db.state_machine import DueQuerySet
-from generation.jobs import JobRun, job
+from generation.jobs import JobRun, Pool, job, wake_another
 from moderation import classifiers
 from moderation.api.webhooks import delivery
 from moderation.classifiers.picture import Picture
@@ -59,7 +61,12 @@ def _remote_classifications() -> DueQuerySet[Classification]:
     return Classification.objects.filter(classifier__in=classifiers.remote())
 
 
-@job("classify", due=lambda: _local_classifications().due())
+@job(
+    "classify",
+    pool=Pool.COMPUTE,
+    slots=settings.WORKERS,
+    due=lambda: _local_classifications().due(),
+)
 def classify(run: JobRun) -> None:
     """Run due classifications, the longest waiting first."""
     queued = _local_classifications().filter(status=Classification.Status.QUEUED)
@@ -67,6 +74,8 @@ def classify(run: JobRun) -> None:
         claimed = queued.claim(limit=BATCH, lease=timedelta(seconds=60), count_attempt=True)
         if not claimed:
             return
+        if len(claimed) == BATCH:
+            wake_another(run)
         rows = Classification.objects.filter(pk__in=[row.pk for row in claimed])
         rows = rows.select_related("asset__request").order_by("asset_id", "pk")
         for _, same_asset in itertools.groupby(rows, key=lambda row: row.asset_id):
@@ -85,7 +94,12 @@ def classify(run: JobRun) -> None:
                 classification.classify(classification=row, picture=picture)
 
 
-@job("embed", due=lambda: embeddings.find_queued(after=_local_classifications().due()).due())
+@job(
+    "embed",
+    pool=Pool.COMPUTE,
+    slots=settings.WORKERS,
+    due=lambda: embeddings.find_queued(after=_local_classifications().due()).due(),
+)
 def embed(run: JobRun) -> None:
     """Embed the images that no classification has embedded along. Classifications go first."""
     while not run.expired:
@@ -93,13 +107,15 @@ def embed(run: JobRun) -> None:
         claimed = queued.claim(limit=BATCH, lease=timedelta(seconds=60), count_attempt=True)
         if not claimed:
             return
+        if len(claimed) == BATCH:
+            wake_another(run)
         rows = Embedding.objects.filter(pk__in=[row.pk for row in claimed])
         for row in rows.select_related("asset"):
             run.renew()
             embeddings.embed(row, Picture.from_asset(row.asset))
 
 
-@job("classify_remote", due=lambda: _remote_classifications().due())
+@job("classify_remote", pool=Pool.NETWORK, due=lambda: _remote_classifications().due())
 def classify_remote(run: JobRun) -> None:
     """Run due classifications of remote classifiers, in batches as large as each accepts."""
 
@@ -189,7 +205,7 @@ def try_prompt_rules(run: JobRun) -> None:
     prompt_trials.run_due(go_on=go_on)
 
 
-@job("deliver", due=delivery.is_due)
+@job("deliver", pool=Pool.NETWORK, due=delivery.is_due)
 def deliver(run: JobRun) -> None:
     """Send due webhook events."""
 
@@ -277,7 +293,7 @@ def verify(run: JobRun) -> None:
     verification.run_due(go_on=go_on)
 
 
-@job("publish_heads", due=lambda: PublishedHead.objects.due())
+@job("publish_heads", pool=Pool.NETWORK, due=lambda: PublishedHead.objects.due())
 def publish_heads(run: JobRun) -> None:
     """Publish statements of the head of the chain that are due."""
 

@@ -14,14 +14,17 @@ import os
 import signal
 import time
 import uuid
+from collections.abc import Mapping
 from multiprocessing.connection import wait
 from types import FrameType
 from typing import Any
 
 from django_q.cluster import Sentinel
+from django_q.conf import Conf
 
 from config.worker.processes import CRASHED, die_with_parent
 from generation import jobs
+from generation.jobs import Pool
 
 log = logging.getLogger("loupe.worker")
 
@@ -74,12 +77,14 @@ class CrashOnlySentinel(Sentinel):  # type: ignore[misc]  # django-q2 has no typ
         super().reincarnate(process)
 
 
-def _run_sentinel(parent: int, stop: StopFlag) -> None:
-    """Run the sentinel until it is stopped."""
+def _run_sentinel(parent: int, stop: StopFlag, pool: Pool, processes: int) -> None:
+    """Run the sentinel of a pool until it is stopped."""
     _kill_forks_with_parent(parent)
     jobs.stop_when(stop.is_set)
     try:
-        sentinel = CrashOnlySentinel(stop, StopFlag(), uuid.uuid4(), start=False)
+        Conf.WORKERS = processes  # of this forked process alone
+        broker = jobs.find_broker(pool)
+        sentinel = CrashOnlySentinel(stop, StopFlag(), uuid.uuid4(), broker=broker, start=False)
         # After a TERM to the whole process group, the main process alone decides.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         sentinel.start()
@@ -99,7 +104,7 @@ def _kill_forks_with_parent(parent: int) -> None:
 
 
 class Cluster:
-    """The main process: starts the sentinel, and waits for its end or for a signal."""
+    """The main process: starts a sentinel for each pool, and waits for an end or a signal."""
 
     def __init__(self, *, grace: float) -> None:
         self.grace = grace
@@ -107,19 +112,24 @@ class Cluster:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._note_signal)
 
-    def start(self) -> None:
-        """Fork the sentinel. Close database connections before, and start threads after."""
-        self.stop = StopFlag()
-        self.sentinel = FORK.Process(target=_run_sentinel, args=(os.getpid(), self.stop))
-        self.sentinel.start()
+    def start(self, pools: Mapping[Pool, int]) -> None:
+        """Fork the sentinels. Close database connections before, and start threads after."""
+        self.stops = [StopFlag() for _ in pools]
+        self.sentinels = [
+            FORK.Process(target=_run_sentinel, args=(os.getpid(), stop, pool, processes))
+            for stop, (pool, processes) in zip(self.stops, pools.items(), strict=True)
+        ]
+        for sentinel in self.sentinels:
+            sentinel.start()
 
     def wait(self) -> int:
         """Return the exit code: 0 after an orderly stop, else 70. No process is left then."""
         try:
             return self._watch()
         finally:
-            self.sentinel.kill()  # its children die with it
-            self.sentinel.join()
+            for sentinel in self.sentinels:
+                sentinel.kill()  # its children die with it
+                sentinel.join()
 
     def _note_signal(self, number: int, frame: FrameType | None) -> None:
         # Only this: the interrupted code may hold any lock.
@@ -127,15 +137,24 @@ class Cluster:
 
     def _watch(self) -> int:
         deadline = None
-        while not wait([self.sentinel.sentinel], timeout=WATCH_EVERY):
+        while running := [each for each in self.sentinels if each.exitcode is None]:
+            wait([each.sentinel for each in running], timeout=WATCH_EVERY)
+            if any(each.exitcode for each in self.sentinels):
+                return CRASHED
             if deadline is None and self.stop_wanted:
-                self.stop.set()
+                for stop in self.stops:
+                    stop.set()
                 deadline = time.monotonic() + self.grace
             elif deadline is not None and time.monotonic() > deadline:
                 log.warning("Killed what still ran after %.0f s; it runs again later", self.grace)
                 return CRASHED
-            elif deadline is None and self.stop.seconds_since_wait() > SILENT_AFTER:
-                log.critical("The sentinel has been silent for %.0f s", SILENT_AFTER)
+            elif deadline is None and self._is_broken():
                 return CRASHED
-        self.sentinel.join()
-        return 0 if self.stop_wanted and self.sentinel.exitcode == 0 else CRASHED
+        return 0 if self.stop_wanted else CRASHED
+
+    def _is_broken(self) -> bool:
+        """Return whether a sentinel has ended without being told, or does nothing any more."""
+        if any(stop.seconds_since_wait() > SILENT_AFTER for stop in self.stops):
+            log.critical("The sentinel has been silent for %.0f s", SILENT_AFTER)
+            return True
+        return any(each.exitcode is not None for each in self.sentinels)

@@ -23,8 +23,11 @@ class JobSlotQuerySet(models.QuerySet["JobSlot"]):
 
     def claim(self, *, name: str, host: str, slots: int) -> JobSlot | None:
         """Take the first free slot of up to ``slots``; None if all are taken."""
+        known = {slot.number: slot for slot in self.filter(name=name, host=host)}
         for number in range(slots):
-            slot, _ = self.get_or_create(name=name, host=host, number=number)
+            slot = known.get(number)
+            if slot is None:
+                slot, _ = self.get_or_create(name=name, host=host, number=number)
             now = timezone.now()
             if not slot.is_running(now) and slot.extend(now + JobSlot.LEASE):
                 return slot

@@ -289,8 +289,9 @@ def _build_operations_part() -> dict[str, Any]:
         pk__in=newest, status=Delivery.Status.FAILED, finished_at__gte=_a_day_ago()
     )
     slots = JobSlot.objects.running(now)
-    workers = Counter(slot.host for slot in slots if slot.name == JobSlot.WORKER)
+    workers = sorted(slot.host for slot in slots if slot.name == JobSlot.WORKER)
     running = sorted({slot.name for slot in slots if slot.name != JobSlot.WORKER})
+    cores = Counter(JobSlot.objects.filter(name="classify").values_list("host", flat=True))
     return {
         "services": [
             _build_health(service, found)
@@ -298,8 +299,8 @@ def _build_operations_part() -> dict[str, Any]:
             if found.is_in_use
         ],
         "workers": [
-            f"{host} ({count} workers)" if count > 1 else host
-            for host, count in sorted(workers.items())
+            f"{host} ({cores[host]} {'process' if cores[host] == 1 else 'processes'} to classify)"
+            for host in workers
         ],
         "chores": _summarize_chores(),
         "jobs": running,

@@ -6,12 +6,14 @@ No process stays behind, and no work is lost.
 from __future__ import annotations
 
 import os
+import platform
 import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 
 from moderation import taxonomy
 from tests.config.workers import Program, Worker, children, until
@@ -27,6 +29,7 @@ def worker(data_dir: Path) -> Iterator[Worker]:
 
 VICTIMS: dict[str, Callable[[Worker], int]] = {
     "a worker": lambda worker: children(worker.sentinel)[0],
+    "a worker of another pool": lambda worker: children(children(worker.process.pid)[-1])[0],
     "the monitor": lambda worker: children(worker.sentinel)[-2],
     "the pusher": lambda worker: children(worker.sentinel)[-1],
     "the sentinel": lambda worker: worker.sentinel,
@@ -54,6 +57,28 @@ def test_a_slot_held_by_a_killed_worker_is_free_after_the_restart(
 
     with Worker(data_dir) as second:
         until(lambda: second.lease("hold") not in ("", never))
+
+
+def test_second_worker_with_the_same_host_name_is_refused(worker: Worker, data_dir: Path) -> None:
+    with Program(data_dir, "qworker", HOST_NAME=platform.node()) as second:
+        assert second.code() == 1
+        assert "A worker of this installation already runs as" in second.log.read_text()
+    assert worker.process.poll() is None
+
+
+def test_worker_with_another_host_name_adds_capacity(worker: Worker, data_dir: Path) -> None:
+    def is_alive(host: str) -> bool:
+        slots = "SELECT 1 FROM generation_jobslot WHERE name = 'worker' AND host = ?"
+        return bool(worker.sql(slots, host))
+
+    with Program(data_dir, "qworker", HOST_NAME="second") as second:
+        until(lambda: second.process.poll() is not None or is_alive("second"))
+        assert is_alive(platform.node())
+        for number in range(2):
+            worker.add(f"new {number}")
+            until(lambda name=str(number): worker.is_done(name))
+        slots = "SELECT count(*) FROM generation_jobslot WHERE name = 'classify' AND host != ''"
+        assert worker.sql(slots) == [(2 * settings.WORKERS,)]
 
 
 def test_start_schedules_a_training_for_each_category(worker: Worker) -> None:
@@ -140,6 +165,9 @@ def test_recycled_and_timed_out_processes_do_not_end_the_worker(data_dir: Path) 
         until(lambda: worker.is_done("two"))
 
         assert worker.process.poll() is None
+        # A pool of one process, replaced after each run, cannot empty its queue while it stops.
+        until(lambda: not worker.sql("SELECT 1 FROM django_q_ormq"))
+        until(lambda: worker.size == 3)
         worker.process.terminate()
         assert worker.code() == 0
 

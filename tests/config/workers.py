@@ -15,9 +15,12 @@ from typing import Any
 
 from django.conf import settings
 
+from generation.jobs import Pool
+
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = "tests.config.worker_settings"
-WORKERS: int = settings.Q_CLUSTER["workers"]
+WORKERS: int = settings.PERIODIC_WORKERS  # the sample jobs are periodic
+POOLS = len(Pool)
 KEPT = ("PATH", "HOME", "LANG", "VIRTUAL_ENV", "PYTHONPATH", "LD_LIBRARY_PATH")
 
 
@@ -125,7 +128,9 @@ class Worker(Program):
 
     @property
     def sentinel(self) -> int:
-        return next(iter(children(self.process.pid)), 0)
+        """Return the sentinel of the pool of periodic jobs; 0 before all sentinels run."""
+        sentinels = children(self.process.pid)
+        return sentinels[list(Pool).index(Pool.PERIODIC)] if len(sentinels) == POOLS else 0
 
     def add(self, name: str) -> None:
         """Add a row for a sample job, as another process would, without a wake-up."""

@@ -10,8 +10,10 @@ from django.db import transaction
 from django.utils import timezone
 from django_q.models import OrmQ
 
+import generation.tasks
+import moderation.tasks
 from generation import jobs
-from generation.jobs import Job, JobRun
+from generation.jobs import Job, JobRun, Pool
 from generation.models import JobSlot
 from tests.config.sample_jobs import tasks
 
@@ -184,13 +186,49 @@ def test_stopping_worker_ends_runs_and_starts_none(monkeypatch: pytest.MonkeyPat
     assert len(runs) == 1
 
 
-def test_workers_are_enough_for_all_job_slots(settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    jobs.discover()
+def test_pools_have_a_process_for_each_network_slot_and_each_core(
+    settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    modules = (generation.tasks, moderation.tasks)
+    found = [each for module in modules for each in vars(module).values() if isinstance(each, Job)]
+    ours = {each.name: each for each in found}
+    monkeypatch.setattr(jobs, "REGISTRY", ours)
 
-    # Other tests of this process may have registered jobs of their own.
-    ours = [each for each in jobs.REGISTRY.values() if not each.path.startswith("tests.")]
-    assert sum(each.slots for each in ours) <= settings.Q_CLUSTER["workers"]
+    processes = jobs.count_processes()
+
+    assert processes[Pool.COMPUTE] == settings.WORKERS == ours["classify"].slots
+    for each in ours.values():
+        if each.pool == Pool.PERIODIC:
+            assert each.slots == 1, "a backlog of one job leaves processes for the others"
+    network = [each.slots for each in ours.values() if each.pool == Pool.NETWORK]
+    assert processes[Pool.NETWORK] == sum(network)
+
+
+def test_second_run_starts_while_a_slot_is_free(
+    sent: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tasks.stamp, "slots", 3)
+    jobs.start_over()
+
+    def work(run: JobRun) -> None:
+        jobs.wake_another(run)
+        jobs.wake_another(run)
+
+    Job(work, name="stamp", due=lambda: False, slots=3, time_limit=1)()
+
+    assert len(sent) == 1
+
+
+def test_start_keeps_the_free_slots_of_other_living_hosts() -> None:
+    later = timezone.now() + JobSlot.LEASE
+    JobSlot.objects.create(name=JobSlot.WORKER, host="alive", running_until=later)
+    for host in ("alive", "dead"):
+        JobSlot.objects.create(name="stamp", host=host)
+
+    jobs.start_over()
+
+    hosts = set(JobSlot.objects.values_list("host", flat=True))
+    assert hosts == {"alive", jobs.HOST}
 
 
 def test_queue_message_contains_only_the_job_path(settings) -> None:

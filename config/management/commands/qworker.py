@@ -2,23 +2,23 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import sys
 import time
 from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connections
 from django.utils import timezone
-from django_q.brokers import get_broker
-from django_q.conf import Conf
 from django_q.models import OrmQ
 
 from config.worker.cluster import Cluster
+from config.worker.lock import hold_host
 from config.worker.scheduler import Scheduler
 from generation import jobs
 from generation.core.outages import find_outage
+from generation.jobs import Pool
 from generation.services import storage_checks
 from moderation.services import housekeeping, judgement, learning, period_counts
 
@@ -39,15 +39,19 @@ class Command(BaseCommand):
     def handle(self, *args: Any, grace: float, **options: Any) -> None:
         jobs.discover()
         cluster, scheduler = Cluster(grace=grace), Scheduler()
+        held = hold_host()
         while not prepare():
             if cluster.stop_wanted:
                 return
             time.sleep(1)
-        cluster.start()
+        pools = jobs.count_processes()
+        cluster.start(pools)
         scheduler.start()
-        name = f"worker {os.getpid()} on {socket.gethostname()}"
-        log.info("%s: started, %d processes", name, Conf.WORKERS)
+        name = f"worker {os.getpid()} on {settings.HOST_NAME}"
+        sizes = ", ".join(f"{processes} {pool}" for pool, processes in pools.items())
+        log.info("%s: started, %d processes (%s)", name, sum(pools.values()), sizes)
         code = cluster.wait()
+        held.close()
         scheduler.stop()
         if code == 0:
             log.info("%s: stopped in order", name)
@@ -57,7 +61,7 @@ class Command(BaseCommand):
 def prepare() -> bool:
     """Remove what earlier workers of this host left; return False if database or Redis is away."""
     try:
-        get_broker().ping()  # django-q2 does not wait for Redis
+        jobs.find_broker(Pool.NETWORK).ping()  # django-q2 does not wait for Redis
         jobs.start_over()
         # Messages that waited while no worker ran; the rows contain the same work.
         OrmQ.objects.filter(lock__lt=timezone.now() - timedelta(minutes=1)).delete()
