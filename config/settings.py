@@ -378,6 +378,8 @@ STORAGES = {
 STORAGE_RESERVE = env.integer("STORAGE_RESERVE_MB", 512, low=0, high=1_000_000) * 1024 * 1024
 # Time that originals are kept after the decision; zero: none are stored, None: forever.
 ORIGINALS = env.retention("ORIGINALS", "forever")
+# Folder to which each part of the list of removed images is also written, outside of the storage.
+PURGE_LIST = env.path("PURGE_LIST")
 
 # --- Providers and classifiers ---
 SANDBOX = env.boolean("SANDBOX", default=DEBUG)

@@ -45,6 +45,14 @@ GOLDEN = (
     "moderation.add_goldenimage",
     "moderation.change_goldenimage",
 )
+# Keep images whatever a rule says; and say which images are removed when.
+HOLD = ("moderation.view_legalhold", "moderation.add_legalhold")
+RETAIN = (
+    "moderation.view_retentionrule",
+    "moderation.add_retentionrule",
+    "moderation.change_retentionrule",
+    "moderation.add_erasure",
+)
 CALIBRATE = ("moderation.add_calibrationsession",)
 ROLES: dict[str, tuple[str, ...]] = {
     "moderator": MODERATE,
@@ -57,6 +65,7 @@ ROLES: dict[str, tuple[str, ...]] = {
         *TRY_PROMPTS,
         *GOLDEN,
         *CALIBRATE,
+        *HOLD,
         "moderation.export_decision",
         "moderation.add_hashentry",
         "moderation.delete_hashentry",
@@ -96,12 +105,17 @@ ROLES: dict[str, tuple[str, ...]] = {
         *TRY_PROMPTS,
         *GOLDEN,
         *CALIBRATE,
+        *HOLD,
+        "moderation.lift_legalhold",
+        *RETAIN,
         "moderation.export_decision",
     ),
     "auditor": (
         *LOOK,
         *VERIFY,
         *READ_RISK,
+        "moderation.view_legalhold",
+        "moderation.view_retentionrule",
         "moderation.view_head",
         "moderation.view_headchange",
         "moderation.view_headtraining",
@@ -124,6 +138,8 @@ ROLES: dict[str, tuple[str, ...]] = {
         "moderation.add_importset",
         *VERIFY,
         *TRY_PROMPTS,
+        *HOLD,
+        *RETAIN,
         "moderation.view_teamevent",
     ),
     "integrator": ("generation.hold_api_key",),

@@ -6,6 +6,8 @@ import itertools
 from datetime import timedelta
 
 from django.conf import settings
+from django.db.models import Exists, Q, QuerySet
+from django.utils import timezone
 
 from generation.core.db.state_machine import DueQuerySet
 from generation.jobs import JobRun, Pool, job, wake_another
@@ -17,6 +19,7 @@ from moderation.models import (
     Classification,
     CountProgress,
     Embedding,
+    Erasure,
     HeadRescoring,
     JudgementReport,
     PolicyProposal,
@@ -25,7 +28,9 @@ from moderation.models import (
     PublishedHead,
     Reclassification,
     Resettlement,
+    RetentionRule,
     ShadowCheck,
+    StorageScan,
     Verification,
 )
 from moderation.services import (
@@ -42,9 +47,11 @@ from moderation.services import (
     remote_classification,
     rescoring,
     resettlement,
+    retention,
     score_stats,
     shadows,
     statistics,
+    storage_usage,
     trials,
     verification,
 )
@@ -304,12 +311,28 @@ def publish_heads(run: JobRun) -> None:
     published_heads.publish_due(go_on=go_on)
 
 
-@job("housekeeping", due=lambda: Chore.objects.due())
+def _find_housekeeping() -> QuerySet[Chore]:
+    """Return rows if a chore, a retention rule, an erasure or the scan of the storage is due.
+
+    One job for all four: each is patient, and a further job would need a further process.
+    """
+    return Chore.objects.filter(
+        Q(due_at__lte=timezone.now())
+        | Exists(RetentionRule.objects.due())
+        | Exists(Erasure.objects.due())
+        | Exists(StorageScan.objects.due())
+    )
+
+
+@job("housekeeping", due=_find_housekeeping)
 def clean_up(run: JobRun) -> None:
-    """Run due housekeeping chores."""
+    """Run due chores, remove images, erase end users and measure the storage."""
 
     def go_on() -> bool:
         run.renew()
         return not run.expired
 
     housekeeping.run_due_chores(go_on=go_on)
+    retention.run_erasures(go_on=go_on)
+    retention.run_due(go_on=go_on)
+    storage_usage.run_due(go_on=go_on)

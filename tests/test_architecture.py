@@ -288,6 +288,9 @@ def test_models_are_registered_in_the_admin() -> None:
     inline |= {"GoldenImage", "GoldenAnswer"}
     inline |= {"CalibrationSession", "CalibrationImage", "CalibrationParticipant"}
     inline |= {"CalibrationAnswer", "CalibrationNote"}
+    # On the pages Retention, Legal holds and Storage.
+    inline |= {"RetentionRule", "RetentionEvent", "Erasure", "StorageScan", "StorageUsage"}
+    inline |= {"LegalHold", "HeldImage", "LegalHoldLift"}
     # Indexes and counters derived from other rows.
     inline |= {"AssetText", "HashBand", "WordStatsProgress", "WordStats"}
     inline |= {"CountProgress", "PeriodCount", "RunningTotal", "ServiceCall"}

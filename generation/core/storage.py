@@ -29,6 +29,7 @@ PROBE_BYTES: Final = 8 * 1024 * 1024
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _EXTENSIONS: Final = {"png": "png", "jpeg": "jpg", "jpg": "jpg", "webp": "webp"}
 _ORIGINAL_EXTENSIONS: Final = {**_EXTENSIONS, "gif": "gif"}
+PURGES: Final = "purges"  # folder of the lists of removed images
 FOLDERS: Final = ("renditions", "thumbnails", "originals", "views", "blurred")
 
 
@@ -64,6 +65,11 @@ def original_file_name(sha256: str, ext: str) -> str:
 def view_name(sha256: str, kind: str) -> str:
     """Return ``views/ab/<sha256>.<kind>.webp``, with the SHA-256 of the original."""
     return _name("views", sha256, f"{kind}.webp")
+
+
+def purge_list_name(identifier: str) -> str:
+    """Return ``purges/<identifier>.jsonl``; identifiers are UUIDs whose order is that of time."""
+    return f"{PURGES}/{identifier}.jsonl"
 
 
 def _name(folder: str, sha256: str, ext: str) -> str:

@@ -37,6 +37,7 @@ class OriginalProblem(models.TextChoices):
 
     NOT_KEPT = "not-kept", "The setting ORIGINALS keeps none"
     REMOVED = "removed", "Removed by the setting ORIGINALS"
+    PURGED = "purged", "Removed for good with all files of the image"
     STRUCTURE = "structure", "The structure of the file is damaged or not fully understood"
     UNKNOWN_PART = "unknown-part", "The file has a part that Loupe does not know"
     COLOUR = "colour", "Viewers can show the colours of the file in different ways"
@@ -60,6 +61,10 @@ class AssetQuerySet(models.QuerySet["Asset"]):
 
     def with_original(self) -> Self:
         return self.exclude(original="")
+
+    def with_files(self) -> Self:
+        """Return the assets whose files are stored: all but the purged ones."""
+        return self.filter(purged_at__isnull=True)
 
     def readable_by(self, key: ApiKey) -> Self:
         """Return the assets that an API key may read: all with READ_ALL, else its own."""
@@ -151,7 +156,31 @@ class Asset(models.Model):
     stored_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT
     )
+    # db_default: servers of the version before insert rows without these columns.
+    end_user = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Id of the end user for whom a program requested or sent the image.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # The files are removed for good, and the row is a tombstone. The names of the files are cleared
+    # once they are deleted (generation/services/purging.py).
+    purged_at = models.DateTimeField(
+        "removed at", null=True, blank=True, help_text="When the files were removed for good."
+    )
+    purge_reason = models.CharField(
+        "reason of the removal", max_length=300, blank=True, default="", db_default=""
+    )
+    purged_parts = models.CharField(
+        "removed parts",
+        max_length=30,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Of a removed image: files, and texts and hashes if they were removed too.",
+    )
 
     objects = AssetQuerySet.as_manager()
 
@@ -170,6 +199,18 @@ class Asset(models.Model):
             # Housekeeping looks for kept originals, and for other assets with the same file.
             models.Index(
                 fields=["original_sha256"], name="asset_original", condition=~Q(original="")
+            ),
+            models.Index(
+                fields=["end_user", "-id"], name="asset_end_user", condition=~Q(end_user="")
+            ),
+            models.Index(
+                fields=["purged_at"], name="asset_purged", condition=Q(purged_at__isnull=False)
+            ),
+            # Tombstones whose files are not deleted yet.
+            models.Index(
+                fields=["id"],
+                name="asset_purge_unfinished",
+                condition=Q(purged_at__isnull=False) & ~Q(thumbnail=""),
             ),
         ]
         constraints = [
@@ -204,6 +245,11 @@ class Asset(models.Model):
     def number(self) -> int | None:
         """Return the 1-based position among the images of the request."""
         return None if self.position is None else self.position + 1
+
+    @property
+    def is_purged(self) -> bool:
+        """Return whether the files are removed for good. ``purge_reason`` says why."""
+        return self.purged_at is not None
 
     @property
     def why_no_original(self) -> str:

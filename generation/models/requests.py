@@ -115,6 +115,13 @@ class GenerationRequest(Txt2ImgColumns, StateMachine, DueModel):
     # The program's webhook URL. Its query string may contain a secret of the program, so no page
     # shows it.
     callback_url = models.TextField(blank=True, editable=False)
+    end_user = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Id of the end user for whom a program sent the request.",
+    )
     # Deduplicates repeated submissions of one form.
     form_token = models.UUIDField(default=uuid4, unique=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -131,6 +138,9 @@ class GenerationRequest(Txt2ImgColumns, StateMachine, DueModel):
             models.Index(fields=["status", "-created_at"], name="request_status"),
             models.Index(fields=["model_name", "-id"], name="request_model"),
             models.Index(fields=["seed", "-id"], name="request_seed"),
+            models.Index(
+                fields=["end_user", "-id"], name="request_end_user", condition=~Q(end_user="")
+            ),
         ]
         constraints = [
             models.CheckConstraint(

@@ -31,7 +31,7 @@ def verify_files() -> Findings:
     An import that runs meanwhile has written files before its row: check such orphans again.
     """
     found = Findings()
-    for asset in Asset.objects.order_by("pk").iterator(chunk_size=_CHUNK):
+    for asset in Asset.objects.with_files().order_by("pk").iterator(chunk_size=_CHUNK):
         for name, sha256 in list_files(asset):
             found.checked += 1
             _check_file(name, sha256, found)
@@ -76,8 +76,8 @@ def _is_known(name: str) -> bool:
     folder, _, file = name.split("/")
     sha256, kind = file.split(".")[:2]
     if folder in ("renditions", "thumbnails", "blurred"):
-        return Asset.objects.filter(sha256=sha256).exists()
-    rows = Asset.objects.with_original().filter(original_sha256=sha256)
+        return Asset.objects.with_files().filter(sha256=sha256).exists()
+    rows = Asset.objects.with_files().with_original().filter(original_sha256=sha256)
     return any(
         folder == "originals" or kind in views for views in rows.values_list("views", flat=True)
     )

@@ -36,11 +36,12 @@ NEVER = timedelta(0)  # value of the setting ORIGINALS
 
 
 class AlreadyStoredError(Exception):
-    """The image is already stored."""
+    """The image is already stored, or was and has been removed for good."""
 
     def __init__(self, asset: Asset) -> None:
         self.asset = asset
-        super().__init__(f"Already stored as asset {asset.short_id}.")
+        gone = f" Its files were removed on {asset.purged_at:%Y-%m-%d}." if asset.purged_at else ""
+        super().__init__(f"Already stored as asset {asset.short_id}.{gone}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,7 @@ class Origin:
     api_key_id: int | None = None  # key of the program that uploaded it; a request has its own
     external_id: str = ""  # the source's ID; unique per source
     seed: int | None = None
+    end_user: str = ""  # a request has its own
     metadata: Mapping[str, Any] = field(default_factory=dict)  # overrides the metadata of the file
 
 
@@ -72,9 +74,13 @@ def store_rendition(*, rendition: imaging.Rendition, origin: Origin) -> Asset:
     name = asset_name(rendition.sha256, rendition.image_type)
     thumbnail = thumbnail_name(rendition.sha256)
     original = _prepare_original(rendition)
-    _write_files({name: rendition.content, thumbnail: rendition.thumbnail, **original.files})
+    contents = {name: rendition.content, thumbnail: rendition.thumbnail, **original.files}
+    _write_files(contents)
     try:
         with transaction.atomic():
+            # Whoever removes another image with the same files looks for rows that need them, and
+            # may have looked before this one was committed.
+            transaction.on_commit(lambda: _write_again(rendition.sha256, contents))
             asset = Asset.objects.create(
                 rendition=name,
                 thumbnail=thumbnail,
@@ -133,6 +139,12 @@ def _write_files(contents: Mapping[str, bytes]) -> None:
         raise StorageUnavailableError(storage_checks.explain_error(error)) from error
 
 
+def _write_again(sha256: str, contents: Mapping[str, bytes]) -> None:
+    """Write the files again if they were removed with another image of the same content."""
+    if Asset.objects.filter(sha256=sha256, purged_at__isnull=False).exists():
+        _write_files(contents)
+
+
 def import_file(*, content: bytes, name: str, user_id: int | None = None) -> Asset:
     """Store an uploaded file.
 
@@ -178,6 +190,7 @@ def _origin_fields(rendition: imaging.Rendition, origin: Origin) -> dict[str, An
         "api_key_id": origin.request.api_key_id if origin.request else origin.api_key_id,
         "external_id": origin.external_id,
         "seed": origin.seed,
+        "end_user": origin.request.end_user if origin.request else origin.end_user,
         "metadata": {**rendition.metadata, **origin.metadata},
     }
 

@@ -6,8 +6,9 @@ import logging
 from uuid import UUID
 
 from django.db.models.fields.files import FieldFile
-from django.http import Http404, HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
 from generation.core.storage import view_name
@@ -53,6 +54,8 @@ def asset_view(request: HttpRequest, uuid: UUID, kind: str) -> HttpResponseBase:
     Made by the decoder: the original itself is never sent to the desk.
     """
     asset = get_object_or_404(Asset.objects.visible_to(request.user), uuid=uuid)
+    if asset.is_purged:
+        return _send_tombstone(request, asset)
     if kind not in asset.views:
         raise Http404
     name = view_name(asset.original_sha256, kind)
@@ -62,6 +65,8 @@ def asset_view(request: HttpRequest, uuid: UUID, kind: str) -> HttpResponseBase:
 def _send_file(
     request: HttpRequest, asset: Asset, file: FieldFile, image_type: str
 ) -> HttpResponseBase:
+    if asset.is_purged:
+        return _send_tombstone(request, asset)
     try:
         return send_file(
             request,
@@ -73,6 +78,18 @@ def _send_file(
     except (OSError, ValueError) as error:  # the file is missing, or the field is empty
         log.error("a file of asset %s is missing or unreadable: %s", asset.uuid, file.name)
         return _explain_missing_file(request, asset, error)
+
+
+def _send_tombstone(request: HttpRequest, asset: Asset) -> HttpResponseBase:
+    """Return 410: a drawing to image elements, which show it, and a page to people."""
+    if request.headers.get("Sec-Fetch-Dest") == "image":
+        context = {"width": asset.width, "height": asset.height, "day": asset.purged_at}
+        drawing = render_to_string("generation/tombstone.svg", context)
+        response = HttpResponse(drawing, status=410, content_type="image/svg+xml")
+        for name, value in ASSET_HEADERS.items():
+            response[name] = value
+        return response
+    return render(request, "generation/asset_removed.html", {"asset": asset}, status=410)
 
 
 def _explain_missing_file(

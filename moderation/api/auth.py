@@ -34,6 +34,8 @@ from generation.models import ApiCall, ApiKey, ImagesOfDay, Scope
 
 log = logging.getLogger("loupe.api")
 KEY_INVALID = "This API key is unknown, expired or revoked, or its owner's account is inactive."
+# Loupe's own extension: an opaque id, by which images can be found, held and erased.
+END_USER_HEADER, END_USER_MAX = "X-Loupe-End-User", 200
 FAILED = "Loupe failed on this call. It has been logged."
 OUTAGE = "Loupe cannot reach its database or its queue. Send the call again in a few seconds."
 
@@ -171,6 +173,15 @@ def extract_api_key(request: HttpRequest) -> str:
         except (binascii.Error, UnicodeDecodeError):
             return ""
     return header or request.headers.get("x-api-key", "").strip()
+
+
+def read_end_user(request: HttpRequest) -> str:
+    """Return the end user for whom a program sends a call; "" without one. Raises ApiError."""
+    end_user = request.headers.get(END_USER_HEADER, "").strip()
+    if len(end_user) > END_USER_MAX or not (end_user.isascii() and end_user.isprintable()):
+        message = f"{END_USER_HEADER} must have at most {END_USER_MAX} printable ASCII characters."
+        raise ApiError(ApiErrorCode.BODY_INVALID, message)
+    return end_user
 
 
 def read_json(request: HttpRequest, *, body_max: int | None = None) -> Any:

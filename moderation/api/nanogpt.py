@@ -29,6 +29,7 @@ from moderation.api.auth import (
     Call,
     endpoint,
     json_response,
+    read_end_user,
     read_json,
 )
 
@@ -72,6 +73,7 @@ def render_error(error: ApiError) -> HttpResponse:
 @endpoint(scope=Scope.CLASSIFY, methods=("POST",), refuse=render_error, body_max=BODY_MAX)
 def classify(call: Call) -> HttpResponse:
     review = _parse_flag(call.request.GET.getlist("review"))
+    end_user = read_end_user(call.request)
     images = _parse_images(call)
     processed = images[: wire.IMAGES_MAX]
     if review:
@@ -89,7 +91,9 @@ def classify(call: Call) -> HttpResponse:
     if doubts and not review:
         raise doubts
     stored = (
-        ", ".join(str(_store_image(image, call.key).uuid) for image in judged) if review else ""
+        ", ".join(str(_store_image(image, call.key, end_user).uuid) for image in judged)
+        if review
+        else ""
     )
     if doubts:
         # The images were stored, so they count; only the verdict is refused.
@@ -164,10 +168,10 @@ def _parse_images(call: Call) -> list[str]:
     return images
 
 
-def _store_image(image: instant_classification.Judged, key: ApiKey) -> Asset:
+def _store_image(image: instant_classification.Judged, key: ApiKey, end_user: str) -> Asset:
     """Store an image for review, once per API key and picture.
 
-    The same image again is the same asset, decided or not.
+    The same image again is the same asset, decided or not, and belongs to its first end user.
     """
     origin = Origin(
         source=Source.API,
@@ -175,6 +179,7 @@ def _store_image(image: instant_classification.Judged, key: ApiKey) -> Asset:
         stored_by_id=key.owner_id,
         api_key_id=key.pk,
         original_name=f"sent by {key.name}"[:255],
+        end_user=end_user,
     )
     try:
         return store_rendition(rendition=image.rendition, origin=origin)

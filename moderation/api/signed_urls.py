@@ -81,6 +81,9 @@ def serve_image(request: HttpRequest, token: str, extension: str) -> HttpRespons
     )
     if asset is None or extension not in (asset.image_type, asset.original_type):
         return _render_error(403, "AccessDenied", "Access Denied")
+    if asset.is_purged:
+        # Without the reason, which may name an end user: the URL needs no key.
+        return _render_error(410, "Gone", f"The image was removed on {asset.purged_at:%Y-%m-%d}.")
     chosen = load_forms([asset])[asset.pk]
     try:
         return _send_chosen(request, asset, chosen)

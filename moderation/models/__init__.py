@@ -41,11 +41,20 @@ from moderation.models.policy_trials import (
 from moderation.models.preferences import ImageCover, Preferences
 from moderation.models.prompt_trials import PromptTrial
 from moderation.models.reclassifications import NewFinding, Reclassification, Resettlement
+from moderation.models.retention import (
+    Erasure,
+    HeldImage,
+    LegalHold,
+    LegalHoldLift,
+    RetentionEvent,
+    RetentionRule,
+)
 from moderation.models.reviews import Review
 from moderation.models.risk_stats import RiskKind, RiskProgress, RiskReport, RiskStats
 from moderation.models.running_totals import RunningTotal
 from moderation.models.saved_queues import SavedQueue
 from moderation.models.score_stats import ScoreStats, ScoreStatsProgress
+from moderation.models.storage_usage import StorageScan, StorageUsage
 from moderation.models.team import BrowserSession, Invitation, LastActivity, TeamEvent
 from moderation.models.verifications import PublishedHead, Verification
 from moderation.models.word_stats import WordStats, WordStatsProgress
@@ -68,6 +77,7 @@ __all__ = [
     "Delivery",
     "EarnedTrust",
     "Embedding",
+    "Erasure",
     "Exposure",
     "GoldenAnswer",
     "GoldenImage",
@@ -78,6 +88,7 @@ __all__ = [
     "HeadChange",
     "HeadRescoring",
     "HeadTraining",
+    "HeldImage",
     "ImageCover",
     "ImportSet",
     "ImportedFile",
@@ -85,6 +96,8 @@ __all__ = [
     "JudgementReport",
     "Label",
     "LastActivity",
+    "LegalHold",
+    "LegalHoldLift",
     "Measure",
     "NamedCategory",
     "NewFinding",
@@ -100,6 +113,8 @@ __all__ = [
     "PublishedHead",
     "Reclassification",
     "Resettlement",
+    "RetentionEvent",
+    "RetentionRule",
     "Review",
     "RiskKind",
     "RiskProgress",
@@ -112,6 +127,8 @@ __all__ = [
     "ShadowCheck",
     "ShadowCount",
     "ShadowResult",
+    "StorageScan",
+    "StorageUsage",
     "TeamEvent",
     "TrialJudgement",
     "Verdict",

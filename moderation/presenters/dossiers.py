@@ -33,7 +33,7 @@ from moderation.models import (
     Verdict,
 )
 from moderation.models.decisions import keep_effective
-from moderation.presenters import labels, originals, related
+from moderation.presenters import labels, originals, related, retention
 from moderation.services import golden_images, policy_contents
 from moderation.services.chain_proof import ChainProof, prove
 from moderation.services.classification import EARLIER
@@ -125,8 +125,9 @@ def build_dossier(review: Review, user: User) -> dict[str, Any]:
         "parameters": list(_list_parameters(request)) if request else [],
         "notes": None if request else related.read_notes(asset),
         "siblings": related.filmstrip(review, user, is_blind=is_blind),
-        "views": originals.build_views(asset),
+        "views": [] if asset.is_purged else originals.build_views(asset),
         "events": [],
+        **retention.build_asset_state(asset, user),
     }
     if is_blind:
         return context
@@ -275,6 +276,8 @@ def _list_file_facts(review: Review) -> Iterator[Fact]:
         yield Fact(name="SHA-256 of the original", value=asset.original_sha256)
     if asset.pdq:
         yield Fact(name="Perceptual hash (PDQ)", value=bytes(asset.pdq).hex())
+    if asset.end_user:
+        yield Fact(name="End user", value=asset.end_user)
     if asset.stored_by:
         yield Fact(name="Stored by", value=asset.stored_by.get_username())
 
@@ -465,6 +468,14 @@ def _iter_later_events(review: Review, request: GenerationRequest | None) -> Ite
                 author=finding.seen_by.get_username() if finding.seen_by else "",
             )
     yield from _iter_hash_events(review)
+    asset = review.asset
+    if asset.purged_at is not None:
+        yield Event(
+            at=asset.purged_at,
+            icon="trash",
+            title="Files removed for good",
+            details=(asset.purge_reason,),
+        )
 
 
 def _iter_hash_events(review: Review) -> Iterator[Event]:
@@ -505,6 +516,23 @@ def build_json(review: Review, user: User) -> dict[str, Any]:
             "negative_prompt": request.negative_prompt,
             "parameters": {fact.name: fact.value for fact in found["parameters"]},
         },
+        "removed": review.asset.purged_at
+        and {
+            "at": review.asset.purged_at,
+            "reason": review.asset.purge_reason,
+            "parts": review.asset.purged_parts.split(","),
+        },
+        "legal_holds": [
+            {
+                "uuid": str(hold.uuid),
+                "about": hold.about,
+                "reason": hold.reason,
+                "placed_by": hold.placed_by_name,
+                "placed_at": hold.created_at,
+                "lifted_at": hold.lift.created_at if hasattr(hold, "lift") else None,
+            }
+            for hold in found["holds"]
+        ],
         "siblings": [
             {"review": str(one.review.uuid), "status": one.shown.status}
             for one in found["siblings"]

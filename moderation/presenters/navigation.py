@@ -160,6 +160,26 @@ MENU = {
         ),
         Page("Learned heads", "moderation:head-list", "flask", needs("moderation.view_head")),
         Page(
+            "Retention",
+            "moderation:retention-rule-list",
+            "calendar",
+            needs("moderation.view_retentionrule"),
+            views=("moderation:retention", "moderation:erasure"),
+        ),
+        Page(
+            "Legal holds",
+            "moderation:legal-hold-list",
+            "lock",
+            needs("moderation.view_legalhold"),
+            views=("moderation:legal-hold",),
+        ),
+        Page(
+            "Storage",
+            "moderation:storage-usage-detail",
+            "layers",
+            needs("moderation.view_operations"),
+        ),
+        Page(
             "Webhook deliveries",
             "moderation:delivery-list",
             "webhook",

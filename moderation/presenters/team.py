@@ -71,6 +71,10 @@ ABILITIES = (
     Ability(("moderation.view_operations",), "see workers, storage and webhook deliveries"),
     Ability(("moderation.manage_team",), "invite people, give roles and end sessions", True),
     Ability(("moderation.view_teamevent",), "read who changed the team"),
+    Ability(("moderation.change_retentionrule",), "say which images are removed, and when"),
+    Ability(("moderation.add_erasure",), "erase the images and texts of an end user"),
+    Ability(("moderation.add_legalhold",), "place legal holds"),
+    Ability(("moderation.lift_legalhold",), "lift legal holds"),
     Ability(("generation.change_apikey",), "see and revoke every API key"),
     Ability(("generation.hold_api_key",), "hold own API keys"),
 )

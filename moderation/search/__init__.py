@@ -8,6 +8,6 @@ results.
 from __future__ import annotations
 
 from moderation.search.forms import SearchForm
-from moderation.search.page import Page, run_search
+from moderation.search.page import Page, list_all, run_search
 
-__all__ = ["Page", "SearchForm", "run_search"]
+__all__ = ["Page", "SearchForm", "list_all", "run_search"]

@@ -19,9 +19,11 @@ from django.db.models.functions import Cast, Coalesce, Lower
 from django.db.models.lookups import Exact
 
 from generation.models import Asset, AssetText, GenerationRequest
+from generation.services.purging import find_by_end_user
 from moderation import taxonomy
 from moderation.models import Label, NamedCategory, Review
 from moderation.models.found_categories import HasFound, combine_bits
+from moderation.models.retention import is_held
 from moderation.models.reviews import ReviewQuerySet
 from moderation.search import sample
 from moderation.search.query import Term
@@ -270,6 +272,52 @@ class Requester:
             None if stored is None else _fetch_few_images(GenerationRequest.objects.filter(asking))
         )
         return None if stored is None or asked is None else [*{*stored, *asked}]
+
+
+@dataclass(frozen=True, slots=True)
+class EndUser:
+    """The end user for whom a program requested or sent the image."""
+
+    end_user: str
+
+    def filter(self) -> Q:
+        return _asset_exists(find_by_end_user(self.end_user))
+
+    def ids(self, span: Span) -> list[int] | None:
+        stored = _fetch_few(Asset.objects.filter(end_user=self.end_user))
+        if stored is None:
+            return None
+        asked = _fetch_few_images(GenerationRequest.objects.filter(end_user=self.end_user))
+        return None if asked is None else [*{*stored, *asked}]
+
+
+@dataclass(frozen=True, slots=True)
+class OnHold:
+    """On legal hold, or not."""
+
+    is_held: bool
+
+    def filter(self) -> Q:
+        held = is_held("asset__")
+        return held if self.is_held else ~held
+
+    def ids(self, span: Span) -> list[int] | None:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Purged:
+    """With stored files, or removed for good."""
+
+    is_purged: bool
+
+    def filter(self) -> Q:
+        return _asset_exists(Q(purged_at__isnull=not self.is_purged))
+
+    def ids(self, span: Span) -> list[int] | None:
+        if not self.is_purged:
+            return None
+        return _fetch_few(Asset.objects.filter(purged_at__isnull=False))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ from moderation.search.query import SEED_MAX, UUID_TEXT, Query, QueryError, pars
 
 ANY = ("", "Any")
 RISK = "risk"
+HELD, STORED, REMOVED = "held", "stored", "removed"
+KEPT = [(HELD, "On legal hold"), (STORED, "Stored"), (REMOVED, "Removed for good")]
 LIKE = re.compile(r"(?P<sha256>[0-9a-f]{64})(?:\.(?P<pdq>[0-9a-f]{64}))?")
 
 
@@ -82,6 +84,8 @@ class SearchForm(forms.Form):
     model = _text_field("Model", 255, list="known-models", placeholder="Part of its name")
     lora = _text_field("LoRA", 255, placeholder="Its whole name")
     requester = _text_field("Requested by", 150, placeholder="User or API key")
+    end_user = _text_field("End user", 200, placeholder="Id as programs send it")
+    kept = _choice_field("Files", [ANY, *KEPT], "state of files")
     seed = forms.CharField(
         required=False,
         max_length=20,
@@ -117,6 +121,8 @@ class SearchForm(forms.Form):
         "model",
         "lora",
         "requester",
+        "end_user",
+        "kept",
         "seed",
         "start",
         "end",
@@ -163,6 +169,9 @@ class SearchForm(forms.Form):
                 f"No user and no API key has a name that begins with “{text[:60]}”."
             )
         return users, keys
+
+    def clean_end_user(self) -> str:
+        return str(self.cleaned_data["end_user"]).replace("\0", "").strip()
 
     def clean_like(self) -> Like:
         text = self.cleaned_data["like"].lower()

@@ -23,17 +23,20 @@ from moderation.search.conditions import (
     Condition,
     Decided,
     Delivered,
+    EndUser,
     Lora,
     Model,
     Named,
     NotAmong,
+    OnHold,
+    Purged,
     Requester,
     Seed,
     Span,
     Words,
 )
 from moderation.search.excerpts import TextSpan, build_excerpt, source_text
-from moderation.search.forms import RISK, SearchForm
+from moderation.search.forms import HELD, REMOVED, RISK, SearchForm
 from moderation.search.query import SEED_MAX, Query, Term
 from moderation.services.exports.filters import BLURRED
 
@@ -175,6 +178,23 @@ def _search_by_risk(
     )
 
 
+def list_all(form: SearchForm, *, limit: int) -> list[int]:
+    """Return the assets that match a valid form, however many pages they are: up to ``limit``.
+
+    Raises ValueError for a search by likeness, which has no end.
+    """
+    given = form.cleaned_data
+    query: Query = given["q"]
+    if any(given["like"]) or query.looks or query.digest:
+        raise ValueError("A search by a picture, a hash or looks has no definite end.")
+    span = _compute_span(form)
+    conditions = list(_iter_conditions(form, query))
+    rows = Review.objects.filter(*(condition.filter() for condition in conditions))
+    rows = rows.filter(asset_id__gte=span.since, asset_id__lt=span.before)
+    rows = rows.order_by("asset_id")
+    return list(rows.values_list("asset_id", flat=True)[:limit])
+
+
 def _iter_conditions(form: SearchForm, query: Query) -> Iterator[Condition]:
     """Yield the conditions, the more selective ones first."""
     given = form.cleaned_data
@@ -202,6 +222,10 @@ def _iter_request_conditions(given: Mapping[str, Any]) -> Iterator[Condition]:
         yield Seed(given["seed"])
     if any(given["requester"]):
         yield Requester(*given["requester"])
+    if given["end_user"]:
+        yield EndUser(given["end_user"])
+    if given["kept"]:
+        yield OnHold(True) if given["kept"] == HELD else Purged(given["kept"] == REMOVED)
     if given["model"]:
         yield Model(given["model"])
     if given["lora"]:

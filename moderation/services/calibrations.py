@@ -65,7 +65,10 @@ def draw_reviews(*, source: str, count: int, people: Sequence[User]) -> list[Rev
     Images that one of the people requested are left out.
     """
     rows: ReviewQuerySet = Review.objects.filter(
-        status__in=Review.DECIDED, decided_at__isnull=False, decided_by__isnull=False
+        status__in=Review.DECIDED,
+        decided_at__isnull=False,
+        decided_by__isnull=False,
+        asset__purged_at__isnull=True,
     )
     if source == DISPUTED:
         rows = rows.filter(second_opinion=Review.SecondOpinion.DISAGREED)
@@ -95,6 +98,8 @@ def find_reviews(names: Sequence[str]) -> list[Review]:
             raise CalibrationError(f"There is no image {uuid}.")
         if not found[uuid].is_decided:
             raise CalibrationError(f"Image {found[uuid].asset.short_id} is not settled yet.")
+        if found[uuid].asset.is_purged:
+            raise CalibrationError(f"The files of image {found[uuid].asset.short_id} were removed.")
     return list({found[uuid].pk: found[uuid] for uuid in uuids}.values())
 
 

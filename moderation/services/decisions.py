@@ -75,6 +75,7 @@ NO_RANK = {
 }
 ALREADY_WITH_LEAD = "It is already with the policy leads: approve or reject it, or skip it."
 TAKEN_ID = "This id belongs to another decision."
+REMOVED = "The files of this image were removed, so its decision stays as it is."
 SUPERSEDED = "This is no longer the last decision on its image."
 
 
@@ -398,6 +399,8 @@ def reverse(
     _require_distance(review, decision, user)
     if decision.reviewer_id != user.pk and not note.strip():
         raise InvalidDecisionError("Give a reason for reversing another person's decision.")
+    if review.asset.is_purged:
+        raise ConflictError(REMOVED)
     if decision.pk not in find_reversible(Decision.objects.list_effective(review)):
         raise ConflictError(SUPERSEDED)
     reversal = record_decision(
@@ -501,6 +504,8 @@ def escalate_approved(
     is_taken = is_asked and locked.is_claimed and not locked.is_held_by(user)
     if locked.status != Status.APPROVED or is_taken:
         raise ConflictError(_explain_conflict(locked, user))
+    if locked.asset.is_purged:
+        raise ConflictError(REMOVED)
     decision = record_decision(
         review=locked,
         verdict=Verdict.ESCALATE,

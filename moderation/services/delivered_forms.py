@@ -30,6 +30,7 @@ POLICY = "policy"  # the policy always delivers the rendition
 UNSEEN = "unseen"  # the original looks different, and no person has seen it
 NOT_APPROVED = "not-approved"
 FILE_MISSING = "file-missing"
+PURGED = "purged"  # the reason why there is no form at all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,8 +107,11 @@ def _is_seen(decision: Decision) -> bool:
 
 
 def load_forms(assets: Iterable[Asset]) -> dict[int, DeliveredForm]:
-    """Return the form of each asset by its primary key, with one query."""
-    given = list(assets)
+    """Return the form of each asset by its primary key, with one query.
+
+    An image whose files were removed has none.
+    """
+    given = [asset for asset in assets if not asset.is_purged]
     approvals = _find_approvals(given)
     forms = {}
     for asset in given:

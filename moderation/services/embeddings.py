@@ -119,7 +119,7 @@ def queue_missing(encoder: encoders.Encoder) -> int:
     )
     last = Asset.objects.aggregate(last=Max("pk"))["last"] or 0
     for start in range(0, last + 1, CHUNK):
-        lacking = Asset.objects.filter(
+        lacking = Asset.objects.with_files().filter(
             ~Exists(of_encoder.filter(asset=OuterRef("pk"))), pk__gt=start, pk__lte=start + CHUNK
         )
         rows = [

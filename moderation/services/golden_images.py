@@ -39,6 +39,7 @@ COUNTED_MAX: Final = 20_000  # newest answers
 # An answer that a browser kept while it was offline may come later than the claim lasts.
 ANSWERED_WITHIN: Final = timedelta(hours=12)
 APPROVED_GROUP: Final = ""
+REMOVED: Final = "The files of this image were removed, so nobody can judge it any more."
 _PARTS: Final = 10_000
 
 
@@ -58,6 +59,8 @@ def explain_refusal(review: Review, user: User) -> str:
             "The policy decided this image, so it does not look like one that waits for a person."
             " Only images that a person decided can be golden."
         )
+    if review.asset.is_purged:
+        return REMOVED
     if review.is_own_request_of(user):
         return "You requested this image, so somebody else marks it."
     return ""

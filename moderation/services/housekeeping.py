@@ -2,15 +2,21 @@
 
 Two chores delete nothing: one releases classifications that wait for no other one, one orders the
 publication of the head of the chain. Each chore works in batches to keep transactions short.
-History stays: decisions, requests, renditions and their trace are never deleted.
+History stays: decisions, requests and their trace are never deleted here, and renditions only by
+retention rules and erasures (``retention.py``), whose interrupted removals one chore finishes.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import tempfile
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
@@ -22,13 +28,15 @@ from django_q.models import Task as QueueTask
 
 from generation.core.storage import sweep_temporary_files
 from generation.models import ApiCall, ImagesOfDay, ImportRun, StorageReport
-from moderation.models import Chore, Exposure
+from generation.services import purging
+from moderation.models import Chore, Exposure, PolicyTrial, PromptTrial
 from moderation.services import (
     classification,
     originals,
     period_counts,
     published_heads,
     risk_stats,
+    storage_usage,
 )
 
 log = logging.getLogger("loupe.housekeeping")
@@ -45,6 +53,9 @@ MESSAGES_KEPT = timedelta(days=1)  # wake-ups only: due work is in other rows
 EXPOSURE_KEPT = timedelta(days=30)  # people see only the current day
 IMPORT_RUNS_KEPT = timedelta(days=90)
 STORAGE_REPORTS_KEPT = timedelta(days=1)
+UPLOADS_KEPT = timedelta(days=1)
+TRIALS_KEPT = timedelta(days=90)
+UNFINISHED = (PolicyTrial.Status.CANCELLED, PolicyTrial.Status.FAILED)
 
 
 def _delete(rows: QuerySet[Any], limit: int) -> int:
@@ -124,7 +135,39 @@ def _refresh_risk_reports(limit: int) -> int:
 
 
 def _sweep_temporary_files(limit: int) -> int:
-    return sweep_temporary_files()
+    return sweep_temporary_files() + _sweep_uploads()
+
+
+def _sweep_uploads() -> int:
+    """Delete uploads and downloads of models that killed processes have left; return their number.
+
+    Only files of this user, named as Django and Loupe name them.
+    """
+    folders = {Path(tempfile.gettempdir()): "*.upload*", settings.DATA_DIR / "models": "**/*.part"}
+    limit, swept = time.time() - UPLOADS_KEPT.total_seconds(), 0
+    for folder, pattern in folders.items():
+        for path in folder.glob(pattern):
+            with suppress(OSError):  # another process was quicker
+                seen = path.lstat()
+                if seen.st_uid == os.geteuid() and seen.st_mtime < limit and path.is_file():
+                    path.unlink()
+                    swept += 1
+    return swept
+
+
+def _delete_old_trials(limit: int) -> int:
+    """Delete trials that were cancelled or failed, and that nobody has judged."""
+    before = timezone.now() - TRIALS_KEPT
+    policy = PolicyTrial.objects.filter(judgements__isnull=True)
+    return sum(
+        _delete(trials.filter(status__in=UNFINISHED, created_at__lt=before), limit)
+        for trials in (policy, PromptTrial.objects.all())
+    )
+
+
+def _finish_removals(limit: int) -> int:
+    """Delete the files of tombstones whose worker was killed."""
+    return purging.finish(min(limit, 100))
 
 
 CHORES: dict[str, Callable[[int], int]] = {
@@ -137,6 +180,8 @@ CHORES: dict[str, Callable[[int], int]] = {
     "storage reports": _delete_storage_reports,
     "period counts": period_counts.delete_old_counts,
     "temporary files": _sweep_temporary_files,
+    "old trials": _delete_old_trials,
+    "unfinished removals": _finish_removals,
     "held classifications": _release_stranded_classifications,
     "originals": originals.remove_due_originals,
     "risk stats": _refresh_risk_reports,
@@ -150,6 +195,7 @@ def add_chores() -> None:
     Chore.objects.bulk_create(
         [Chore(name=name, due_at=now) for name in CHORES], ignore_conflicts=True
     )
+    storage_usage.add_scan()
 
 
 def run_due_chores(*, go_on: Callable[[], bool]) -> None:

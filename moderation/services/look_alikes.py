@@ -42,7 +42,7 @@ def find_released(*, review: Review, user: User) -> list[LookAlike]:
         return []
     # Few assets were chosen: SQLite must not read all approved reviews instead.
     rows = Review.objects.alias(state=Unsought("status")).filter(
-        asset__in=distances, state=Review.Status.APPROVED
+        asset__in=distances, state=Review.Status.APPROVED, asset__purged_at__isnull=True
     )
     withheld = set(Review.objects.blind_to(user).values_list("pk", flat=True))
     found = [

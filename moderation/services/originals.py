@@ -10,17 +10,18 @@ from django.utils import timezone
 
 from generation.core.storage import view_name
 from generation.models import Asset, OriginalProblem
+from moderation.models.retention import is_held
 
 
 def remove_due_originals(limit: int) -> int:
     """Remove up to ``limit`` originals with their views; return their number.
 
-    An undecided image keeps its original, except with ORIGINALS=never.
+    An undecided image keeps its original, except with ORIGINALS=never. A legal hold wins.
     """
     kept: timedelta | None = settings.ORIGINALS
     if kept is None:
         return 0
-    due = Asset.objects.with_original()
+    due = Asset.objects.with_files().with_original().exclude(is_held())
     if kept:
         due = due.filter(review__decided_at__lt=timezone.now() - kept)
     assets = list(due.order_by("pk")[:limit])

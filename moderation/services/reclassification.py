@@ -41,6 +41,7 @@ RunStatus = Classification.Status
 
 PER_MINUTE, PER_MINUTE_MAX = 60, 6_000  # images
 IMAGES_MAX = 200  # chosen one by one
+NO_IMAGE = "There is no image {}."
 QUEUES = ("waiting", "escalated")  # the same for everybody
 ESTIMATED = 2_000  # images that an estimate reads: about a second
 READ_AT_ONCE = 400  # SQLite accepts about 1,000 values in a statement
@@ -98,10 +99,12 @@ class Selection:
                 f"Choose at most {IMAGES_MAX} images at a time. These are {len(self.target)}."
             )
         uuids = _parse_uuids(self.target)
-        known = set(Asset.objects.filter(uuid__in=uuids).values_list("uuid", flat=True))
+        given = dict(Asset.objects.filter(uuid__in=uuids).values_list("uuid", "purged_at"))
+        known = {uuid for uuid, purged_at in given.items() if purged_at is None}
         missing = [uuid for uuid in uuids if uuid not in known]
         if missing:
-            raise ReclassificationError(f"There is no image {missing[0]}.")
+            state = "The files of image {} were removed." if missing[0] in given else NO_IMAGE
+            raise ReclassificationError(state.format(missing[0]))
 
 
 def find_queue(key: str) -> queues.Queue:
@@ -153,12 +156,13 @@ def _select_reviews(selection: Selection) -> Any:
     if selection.scope == Scope.WAITING:
         return resettlement.list_undecided()
     queue = find_queue(selection.target[0])
-    return queue.filters.apply(queue.select(Review.objects.all(), 0, timezone.now()))
+    stored = Review.objects.filter(asset__purged_at__isnull=True)
+    return queue.filters.apply(queue.select(stored, 0, timezone.now()))
 
 
 def _select_assets(selection: Selection) -> Any:
     if selection.scope == Scope.IMAGES:
-        return Asset.objects.filter(uuid__in=_parse_uuids(selection.target))
+        return Asset.objects.with_files().filter(uuid__in=_parse_uuids(selection.target))
     wanted = Q(pk__in=())
     for one in _list_classifiers(selection.classifiers):
         runs = Classification.objects.filter(
@@ -166,7 +170,7 @@ def _select_assets(selection: Selection) -> Any:
         )
         failed = runs.filter(status=RunStatus.FAILED)
         wanted |= Q(Exists(failed)) if selection.scope == Scope.FAILED else ~Q(Exists(runs))
-    return Asset.objects.filter(wanted)
+    return Asset.objects.with_files().filter(wanted)
 
 
 def _find_needed(selection: Selection, images: Iterable[Asset]) -> dict[int, list[str]]:

@@ -27,9 +27,11 @@ from moderation.models import (
     HashList,
     ImportSet,
     Invitation,
+    LegalHold,
     NewFinding,
     Policy,
     Reclassification,
+    RetentionRule,
     Review,
     SavedQueue,
     Verdict,
@@ -89,9 +91,15 @@ def route_values(
     entry = HashEntry.objects.create(hash_list=listed, algorithm="sha256", value=bytes(32))
     prompt_trial = prompt_trials.start(rule="castle", allowed="", days=7, user=moderator)
     invitation, _ = Invitation.make(created_by=moderator, roles=["moderator"])
+    rule = RetentionRule.objects.create(name="old ones", days=30)
+    hold = LegalHold.objects.create(
+        scope="request", request=item, about="a request", reason="a case", placed_by=moderator
+    )
     Client().force_login(moderator)
     session = BrowserSession.objects.get(user=moderator)
     return {
+        "retention/<uuid:uuid>": f"retention/{rule.uuid}",
+        "holds/<uuid:uuid>": f"holds/{hold.uuid}",
         "keys/<uuid:uuid>": f"keys/{key.uuid}",
         "team/calibrations/<uuid:uuid>": f"team/calibrations/{calibration.uuid}",
         "team/golden/<uuid:uuid>": f"team/golden/{golden.uuid}",

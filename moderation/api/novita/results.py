@@ -17,7 +17,7 @@ from generation.wire import task as wire
 from generation.wire.request_info import dump_request_info
 from moderation.api import signed_urls
 from moderation.models import Decision, Review
-from moderation.services.delivered_forms import DeliveredForm, load_forms
+from moderation.services.delivered_forms import PURGED, DeliveredForm, load_forms
 
 Status = GenerationRequest.Status
 GENERATED = 50  # percent of progress when all images are there; decisions make the rest
@@ -48,8 +48,13 @@ class Place:
             "decided_by": ("policy" if decision.by_policy else "person") if decision else None,
             "decided_at": decision.created_at.isoformat() if decision else None,
             "delivered": self.delivered.form if self.delivered else None,
-            "delivered_reason": self.delivered.reason if self.delivered else None,
+            "delivered_reason": self._explain_delivery(),
         }
+
+    def _explain_delivery(self) -> str | None:
+        if self.asset is not None and self.asset.is_purged:
+            return PURGED
+        return self.delivered.reason if self.delivered else None
 
 
 @dataclass(frozen=True, slots=True)

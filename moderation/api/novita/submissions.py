@@ -20,7 +20,7 @@ from generation.services.spending import SpendingLimitError
 from generation.services.validation import InvalidFieldsError, check_body, check_model
 from generation.wire import field_map
 from generation.wire.txt2img import Txt2ImgBody, Webhook
-from moderation.api.auth import ApiError, ApiErrorCode, Call, read_json
+from moderation.api.auth import ApiError, ApiErrorCode, Call, read_end_user, read_json
 from moderation.api.novita import test_mode
 from moderation.api.novita.errors import NovitaError
 
@@ -54,8 +54,13 @@ def submit(call: Call) -> uuid.UUID:
                 webhook=webhook,
                 status=webhook.test_mode.return_task_status,
             )
+    end_user = read_end_user(call.request)
     call.consume(body.request.image_num)
-    fields |= {"api_key": call.key, "callback_url": webhook.url if webhook else ""}
+    fields |= {
+        "api_key": call.key,
+        "end_user": end_user,
+        "callback_url": webhook.url if webhook else "",
+    }
     if name:
         fields |= {"idempotency_key": name, "idempotency_digest": digest}
     request, is_new = _create(call, provider, fields, name)

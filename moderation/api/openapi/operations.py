@@ -18,7 +18,7 @@ from generation.wire import nanogpt, task, txt2img
 from generation.wire import scenario as scenario_wire
 from moderation.api import instant_classification, scenario, signed_urls
 from moderation.api import nanogpt as nanogpt_view
-from moderation.api.auth import STATUS, ApiErrorCode
+from moderation.api.auth import END_USER_HEADER, END_USER_MAX, STATUS, ApiErrorCode
 from moderation.api.novita import errors, model_list
 
 Schema = dict[str, Any]
@@ -114,6 +114,15 @@ _IDEMPOTENCY = Parameter(
     about="A name for this submission. A repeated submission with the same body returns the first task.",
     schema={"type": "string", "minLength": 1, "maxLength": 255},
 )
+_END_USER = Parameter(
+    name=END_USER_HEADER,
+    where="header",
+    about=(
+        "An opaque id of the end user for whom the call is made, an extension of Loupe. Images can"
+        " be found, put on legal hold and erased by it."
+    ),
+    schema={"type": "string", "maxLength": END_USER_MAX},
+)
 _TYPES: Schema = {"type": "string", "enum": sorted({kind for kind, _ in scenario.ORIGINS.values()})}
 _MOMENT: Schema = {"type": "string", "format": "date-time"}
 
@@ -158,7 +167,7 @@ OPERATIONS: tuple[Operation, ...] = (
             "Returns 200 and the id of a task. Null and {} count as absent. A "
             "transparent background needs png."
         ),
-        parameters=(_IDEMPOTENCY,),
+        parameters=(_IDEMPOTENCY, _END_USER),
         body=txt2img.Txt2ImgBody,
         reply=task.SubmitReply,
         refusals={
@@ -233,7 +242,8 @@ curl "$LOUPE/v3/async/task-result?task_id=$TASK" -H "Authorization: Bearer $KEY\
         about=(
             "The signed URL from a response. It needs no key, expires after"
             f" {signed_urls.LIFETIME // 60} minutes, and works only while the image is approved:"
-            " after a reversal it returns 403. Errors are XML. X-Loupe-Delivered says whether it is"
+            " after a reversal it returns 403, and 410"
+            " once the files were removed. Errors are XML. X-Loupe-Delivered says whether it is"
             " the original or a rendition, X-Loupe-Delivered-Reason why it is a rendition."
         ),
         parameters=(
@@ -274,6 +284,7 @@ curl --remote-name "$IMAGE\"""",
                 ),
                 schema=FLAG,
             ),
+            _END_USER,
         ),
         body=nanogpt.NsfwRequest,
         reply=nanogpt.NsfwReply,

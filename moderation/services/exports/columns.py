@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
+from django.db.models import (
+    BooleanField,
+    Case,
+    ExpressionWrapper,
+    F,
+    OuterRef,
+    Q,
+    Subquery,
+    Value,
+    When,
+)
 from django.db.models.functions import Coalesce
 
 from moderation.models import PolicyActivation, Review
+from moderation.models.retention import is_held
 from moderation.models.reviews import NO_FINDINGS, WITHOUT_CATEGORY
 
 
@@ -68,6 +79,10 @@ DECISION_COLUMNS = (
     Column("seed", "seed", "number"),
     Column("prompt", "review__asset__request__prompt", "text"),
     Column("negative_prompt", "review__asset__request__negative_prompt", "text"),
+    Column("end_user", "review__asset__end_user", "text"),
+    Column("removed_at", "review__asset__purged_at", "timestamp"),
+    Column("removal_reason", "review__asset__purge_reason", "text"),
+    Column("legal_hold", "on_hold", "flag"),
     Column("hash", "hash", "code"),
 )
 IMAGE_COLUMNS = (
@@ -95,6 +110,10 @@ IMAGE_COLUMNS = (
     Column("seed", "seed", "number"),
     Column("prompt", "asset__request__prompt", "text"),
     Column("negative_prompt", "asset__request__negative_prompt", "text"),
+    Column("end_user", "asset__end_user", "text"),
+    Column("removed_at", "asset__purged_at", "timestamp"),
+    Column("removal_reason", "asset__purge_reason", "text"),
+    Column("legal_hold", "on_hold", "flag"),
 )
 # Field path from the review.
 EVIDENCE_COLUMNS = (
@@ -118,6 +137,11 @@ def build_seed(path: str) -> Coalesce:
     ``path`` leads to the review.
     """
     return Coalesce(f"{path}asset__seed", f"{path}asset__request__seed")
+
+
+def build_hold(path: str) -> ExpressionWrapper:
+    """Return whether a legal hold in effect covers the image. ``path`` leads to the review."""
+    return ExpressionWrapper(is_held(f"{path}asset__"), output_field=BooleanField())
 
 
 def build_finding(path: str) -> Case:

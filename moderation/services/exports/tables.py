@@ -20,6 +20,7 @@ from moderation.services.exports.columns import (
     LookupColumn,
     below,
     build_finding,
+    build_hold,
     build_seed,
 )
 from moderation.services.exports.lookups import EVIDENCE, IN_EFFECT, Lookup
@@ -86,7 +87,10 @@ def build_decision_table(decisions: DecisionQuerySet, *, evidence: bool = False)
     """Return the table of these decisions, oldest first."""
     review = "review__"
     rows = decisions.annotate(
-        seed=build_seed(review), in_force=IN_FORCE, finding=build_finding(review)
+        seed=build_seed(review),
+        in_force=IN_FORCE,
+        finding=build_finding(review),
+        on_hold=build_hold(review),
     )
     extra = below(review, EVIDENCE_COLUMNS) if evidence else ()
     return Table(
@@ -99,7 +103,7 @@ def build_decision_table(decisions: DecisionQuerySet, *, evidence: bool = False)
 
 def build_image_table(reviews: ReviewQuerySet, *, evidence: bool = False) -> Table:
     """Return the table of these images in order of arrival, decided or not."""
-    rows = reviews.annotate(seed=build_seed(""), finding=build_finding(""))
+    rows = reviews.annotate(seed=build_seed(""), finding=build_finding(""), on_hold=build_hold(""))
     return Table(
         rows=rows.order_by("pk"),
         columns=(*IMAGE_COLUMNS, *(EVIDENCE_COLUMNS if evidence else ())),
