@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("generation", "0022_admin_labels"),
+        ("generation", "0023_job_runs"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

@@ -71,8 +71,8 @@ def give(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("generation", "0023_tombstones"),
-        ("moderation", "0065_shadow_changes"),
+        ("generation", "0024_tombstones"),
+        ("moderation", "0066_running_totals"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

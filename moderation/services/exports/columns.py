@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db.models import (
     BooleanField,
@@ -139,7 +139,7 @@ def build_seed(path: str) -> Coalesce:
     return Coalesce(f"{path}asset__seed", f"{path}asset__request__seed")
 
 
-def build_hold(path: str) -> ExpressionWrapper:
+def build_hold(path: str) -> ExpressionWrapper[Any]:
     """Return whether a legal hold in effect covers the image. ``path`` leads to the review."""
     return ExpressionWrapper(is_held(f"{path}asset__"), output_field=BooleanField())
 
