@@ -71,7 +71,7 @@ def give(apps, schema_editor):
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("generation", "0024_tombstones"),
+        ("generation", "0025_tombstones"),
         ("moderation", "0066_running_totals"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]

@@ -8,7 +8,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("generation", "0023_job_runs"),
+        ("generation", "0024_cache_table"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
