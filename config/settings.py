@@ -29,7 +29,7 @@ from moderation.roles import ROLES
 django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-# In the wheel the code lies inside the package loupe_desk (docs/adr/0040).
+# In the wheel the code lies inside the package loupe_desk (docs/adr/0041).
 IS_INSTALLED = BASE_DIR.name == "loupe_desk"
 SETTINGS_FILE = env.settings_file(
     "SETTINGS_FILE", "/etc/loupe/settings.env" if IS_INSTALLED else ""

@@ -1,7 +1,7 @@
 """The installed form of Loupe: puts its code on the path of this process.
 
 In the wheel the packages config, generation and moderation lie inside this folder, so that
-site-packages gets one name only. In a checkout they lie beside it (docs/adr/0040).
+site-packages gets one name only. In a checkout they lie beside it (docs/adr/0041).
 """
 
 from __future__ import annotations

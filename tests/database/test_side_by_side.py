@@ -1,4 +1,4 @@
-"""Migrations since the last release work with its code (docs/adr/0041)."""
+"""Migrations since the last release work with its code (docs/adr/0045)."""
 
 from __future__ import annotations
 

@@ -18,7 +18,13 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.deploy.servers import ROOT, Server, documented_command, wait_until
+from tests.deploy.servers import (
+    ROOT,
+    Server,
+    documented_arguments,
+    documented_command,
+    wait_until,
+)
 from tests.ports import free_port
 
 REQUIREMENTS = ROOT / "requirements-production.txt"
@@ -27,10 +33,10 @@ KEPT = ROOT / "var" / "environments"
 PASSWORD = "correct horse battery staple"
 
 
-def build_wheel(folder: Path) -> Path:
+def build_wheel(folder: Path, source: Path = ROOT) -> Path:
     """Build the wheel as `make wheel` does, with the packages of this environment."""
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(folder)]
-    subprocess.run([*command, str(ROOT)], check=True, capture_output=True)
+    subprocess.run([*command, str(source)], check=True, capture_output=True)
     return next(folder.glob("*.whl"))
 
 
@@ -55,6 +61,18 @@ def make_environment(wheel: Path) -> Path:
     return environment
 
 
+def make_next_environment(environment: Path, wheel: Path, folder: Path) -> Path:
+    """Return an environment with another wheel and the packages of the first environment."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    (packages,) = environment.glob("lib/python*/site-packages")
+    (site / "packages.pth").write_text(f"{packages}\n")
+    pip = [str(environment / "bin" / "python"), "-m", "pip", "--python", str(folder / "bin/python")]
+    options = ["--quiet", "--no-index", "--no-deps", "--ignore-installed"]
+    subprocess.run([*pip, "install", *options, str(wheel)], check=True, capture_output=True)
+    return folder
+
+
 def hash_file(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -76,15 +94,14 @@ class Host:
     Its programs get the path of the settings file and nothing else from their environment.
     """
 
-    def __init__(self, environment: Path, *, port: int | None = None, **values: str) -> None:
-        self.bin = environment / "bin"
+    def __init__(self, environment: Path, *, name: str = "", **values: str) -> None:
+        self.bin, self.name = environment / "bin", name
         self.folder = Path(tempfile.mkdtemp(prefix="loupe-host-"))
-        self.port = port or free_port()
+        self.port = free_port()
         self.settings = self.folder / "settings.env"
         self.stack = ExitStack()
         given = {
             "PUBLIC_URL": f"http://127.0.0.1:{self.port}",
-            "DATA_DIR": str(self.folder / "data"),
             "DATABASE_URL": "",
             **values,
         }
@@ -97,6 +114,9 @@ class Host:
             "PATH": f"{self.bin}:{os.environ['PATH']}",
             "HOME": str(self.folder),
             "SETTINGS_FILE": str(self.settings),
+            # All hosts have the same settings file. These two make one machine look like several.
+            "DATA_DIR": str(self.folder / "data"),
+            "HOST_NAME": self.name,
         }
 
     def loupe(self, *arguments: str, fails: bool = False) -> str:
@@ -119,6 +139,14 @@ class Host:
     def start(self) -> None:
         self.web = self.stack.enter_context(InstalledWeb(self))
         self.worker = self.stack.enter_context(InstalledWorker(self))
+
+    def stop(self) -> None:
+        """End both servers as systemd does, the web server while the worker still runs."""
+        for server in (self.web, self.worker):
+            assert server.process is not None
+            server.process.terminate()
+            server.process.wait(90)
+            server.stop()
 
     def __enter__(self) -> Host:
         return self
@@ -194,10 +222,11 @@ class Person:
         assert shown.status_code == 200, (page, shown.status_code, shown.text[:500])
         token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', shown.text)
         assert token is not None, page
+        origin = self.http.headers.get("Origin", str(self.http.base_url).rstrip("/"))
         return self.http.post(
             to or page,
             data={**form, "csrfmiddlewaretoken": token[1]},
-            headers={"Origin": str(self.http.base_url).rstrip("/"), "Referer": str(shown.url)},
+            headers={"Origin": origin},
         )
 
     def open_link(self, link: str, form: dict[str, str]) -> None:
@@ -219,7 +248,7 @@ def find_link(text: str) -> str:
 
 def first_log_in(host: Host, operator: Person) -> None:
     """Run the documented command, open its link, and log in as the first operator."""
-    link = find_link(host.loupe("setup", "--operator", "ada"))
+    link = find_link(host.loupe("setup", *documented_arguments("setup")))
     host.start()
     operator.open_link(link, {"new_password1": PASSWORD, "new_password2": PASSWORD})
     operator.log_in("ada")

@@ -65,6 +65,14 @@ def documented_command(program: str) -> list[str]:
     return shlex.split(found, comments=True)
 
 
+def documented_arguments(command: str) -> list[str]:
+    """Return the arguments of the first `loupe COMMAND` in a block of docs/operations.md."""
+    blocks = re.findall(r"^ *```sh\n(.*?)^ *```", OPERATIONS, re.MULTILINE | re.DOTALL)
+    found = re.search(rf"\bloupe {command}\b(.*)$", "\n".join(blocks), re.MULTILINE)
+    assert found is not None, command
+    return shlex.split(found[1], comments=True)
+
+
 class Server(ABC):
     """A program with its own process session, folder and port."""
 
@@ -220,7 +228,7 @@ class Nginx(Server):
 
     name = "nginx"
 
-    def __init__(self, upstream: int) -> None:
+    def __init__(self, *upstreams: int) -> None:
         self.binary = find_program("nginx")
         super().__init__()
         pair = ["-keyout", str(self.folder / "key.pem"), "-out", str(self.folder / "cert.pem")]
@@ -237,7 +245,7 @@ class Nginx(Server):
         )
         text = (ROOT / "deploy" / "nginx.conf").read_text()
         for old, new in {
-            "server 127.0.0.1:8000;": f"server 127.0.0.1:{upstream};",
+            "server 127.0.0.1:8000;": " ".join(f"server 127.0.0.1:{port};" for port in upstreams),
             "listen 80;": f"listen 127.0.0.1:{free_port()};",
             "listen 443 ssl http2;": f"listen 127.0.0.1:{self.port} ssl http2;",
             "/etc/ssl/loupe/fullchain.pem": str(self.folder / "cert.pem"),

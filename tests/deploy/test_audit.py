@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.config.test_install import pins
 from tests.deploy.servers import ROOT
 
 CLEAN = {"name": "django", "version": "5.2.9", "vulns": []}
@@ -63,3 +65,20 @@ def test_unknown_package_fails_where_an_audit_is_required(tmp_path: Path) -> Non
     output = json.dumps({"dependencies": [CLEAN, SKIPPED]})
 
     assert audit(tmp_path, output, REQUIRE_AUDIT="1").returncode == 1
+
+
+def test_list_of_packages_names_every_pin_with_its_hashes(tmp_path: Path) -> None:
+    """Run the command of `make sbom`."""
+    makefile = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    command = re.search(r"\$\(BIN\)/cyclonedx-py (requirements .*) --output-file", makefile)
+    assert command is not None
+    target = tmp_path / "sbom.json"
+    program = [sys.executable, "-m", "cyclonedx_py", *command[1].split()]
+    subprocess.run(
+        [*program, "--output-file", str(target)], cwd=ROOT, check=True, capture_output=True
+    )
+
+    listed = json.loads(target.read_text())["components"]
+    versions = {each["name"]: each["version"] for each in listed}
+    assert versions == pins("requirements-production.txt")
+    assert all(reference["hashes"] for each in listed for reference in each["externalReferences"])

@@ -8,8 +8,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 TEMPLATE = ".env.example"
-# Variables that get new random characters.
-KEYS = ("SECRET_KEY", "HEAD_SIGNING_KEY")
+# Variables that get new random characters, if the template names them.
+KEYS = ("SECRET_KEY", "RECORD_KEY", "HEAD_SIGNING_KEY")
 
 
 class Command(BaseCommand):
@@ -25,8 +25,9 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, values: list[str], **options: Any) -> None:
-        given = {name: secrets.token_urlsafe(50) for name in KEYS} | parse_values(values)
         template = (settings.BASE_DIR / TEMPLATE).read_text()
+        named = [name for name in KEYS if re.search(rf"^(# )?{name}=", template, re.MULTILINE)]
+        given = {name: secrets.token_urlsafe(50) for name in named} | parse_values(values)
         self.stdout.write(fill_in(template, given), ending="")
 
 
