@@ -9,6 +9,7 @@ from django.db.backends.signals import connection_created
 from django.db.models.signals import pre_save
 
 from config.checks import check_classifiers_can_run
+from config.log_formats import configure_structlog
 from config.thread_connections import close_abandoned
 
 
@@ -29,6 +30,7 @@ class LoupeConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
+        configure_structlog()
         register(check_classifiers_can_run, deploy=True)
         connection_created.connect(close_abandoned)
         pre_save.connect(drop_parameters, sender="axes.AccessAttempt")

@@ -27,6 +27,7 @@ KEYS = (
     "DEMO_PASSWORD",
     "EMAIL_HOST_PASSWORD",
     "METRICS_TOKEN",
+    "ALARM_WEBHOOK_SECRET",
 )
 KEY_MIN = 8
 # Callers control what is logged of their calls, so values and lines have a maximum length.

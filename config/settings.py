@@ -6,6 +6,7 @@ README.md lists them; a test compares the two.
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import re
 import secrets
@@ -102,11 +103,15 @@ INSTALLED_APPS = [
     "csp",
     "django_htmx",
     "django_q",
+    "django_structlog",
 ]
 
 MIDDLEWARE = [
     "config.probes.ProbeMiddleware",
+    "config.request_ids.RequestIdMiddleware",
     "config.proxies.ClientAddressMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "config.request_ids.RouteLogMiddleware",
     "config.metrics.MetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     # Before WhiteNoise, so that static responses have these headers too.
@@ -762,6 +767,21 @@ if METRICS_TOKEN:
     env.require_strong_key("METRICS_TOKEN", METRICS_TOKEN)
 METRICS_ALLOW = env.networks("METRICS_ALLOW", "")
 METRICS_ENABLED = bool(METRICS_TOKEN or METRICS_ALLOW)
+# Where alarms are sent, and when they begin. 0 turns a limit off.
+ALARM_MAIL = env.words("ALARM_MAIL")
+if ALARM_MAIL and not EMAIL_HOST:
+    raise ImproperlyConfigured(
+        "ALARM_MAIL is set, but EMAIL_HOST is not. Set EMAIL_HOST to your mail server."
+    )
+ALARM_WEBHOOK_URL = env.url("ALARM_WEBHOOK_URL")
+ALARM_WEBHOOK_SECRET = env.text("ALARM_WEBHOOK_SECRET")
+if ALARM_WEBHOOK_SECRET:
+    env.require_strong_key("ALARM_WEBHOOK_SECRET", ALARM_WEBHOOK_SECRET)
+ALARM_QUEUE_MINUTES = env.integer("ALARM_QUEUE_MINUTES", 240, low=0, high=1_000_000)
+ALARM_ESCALATED_HOURS = env.integer("ALARM_ESCALATED_HOURS", 24, low=0, high=10_000)
+ALARM_JOB_MINUTES = env.integer("ALARM_JOB_MINUTES", 15, low=0, high=100_000)
+ALARM_SPENDING_PERCENT = env.integer("ALARM_SPENDING_PERCENT", 80, low=0, high=100)
+ALARM_VERIFICATION_DAYS = env.integer("ALARM_VERIFICATION_DAYS", 7, low=0, high=10_000)
 
 # --- Other ---
 USE_TZ = True
@@ -778,6 +798,13 @@ LOG_LEVEL = env.words(
     "LOG_LEVEL", "INFO", choices=("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 )[0]
 LOG_FORMAT = env.words("LOG_FORMAT", "line", choices=("line", "json"))[0]
+# The id of the request is bound to the log; no account and no address.
+DJANGO_STRUCTLOG_USER_ID_FIELD = None
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # RequestIdMiddleware has checked it
+DJANGO_STRUCTLOG_STATUS_DEFAULT_LOG_LEVEL = logging.DEBUG
+DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = logging.DEBUG
+DJANGO_STRUCTLOG_STATUS_5XX_LOG_LEVEL = logging.DEBUG
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -788,8 +815,8 @@ LOGGING = {
         "suspicions": {"()": "config.log_filters.OneLinePerSuspicion"},
     },
     "formatters": {
-        "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
-        "json": {"()": "config.log_formats.JsonLines"},
+        style: {"()": "config.log_formats.make_formatter", "style": style}
+        for style in ("line", "json")
     },
     "handlers": {
         "console": {
@@ -804,6 +831,8 @@ LOGGING = {
         # Django's own handler would print every line again, unredacted.
         "django": {"handlers": ["console"], "level": LOG_LEVEL, "propagate": False},
         "django.server": {"handlers": ["console"], "level": "INFO", "propagate": False},
+        # One record at the start and one at the end of each request. Faults are in django.request.
+        "django_structlog": {"level": "DEBUG" if LOG_LEVEL == "DEBUG" else "CRITICAL"},
         "_granian": {"level": LOG_LEVEL},
         # At INFO they log every URL, including signatures.
         "httpx": {"level": "WARNING"},

@@ -11,9 +11,9 @@ from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
-from django.views import defaults
 from django.views.decorators.cache import never_cache
 
+from generation.core.log_context import get_request_id
 from generation.core.outages import RETRY_AFTER, find_outage
 
 OUTAGE = "Loupe cannot reach its database or its queue. Try again in a moment."
@@ -29,8 +29,13 @@ def unknown_url(request: HttpRequest) -> NoReturn:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer an unhandled error: 503 during an outage of database or Redis, else 500."""
     if find_outage(sys.exc_info()[1]) is None:
-        return defaults.server_error(request)
+        return HttpResponse(_render("500.html"), status=500)
     return show_outage(request)
+
+
+def _render(template: str) -> str:
+    """Render an error page without the request, whose context may be what fails."""
+    return render_to_string(template, {"request_id": get_request_id()})
 
 
 @never_cache
@@ -39,7 +44,7 @@ def show_outage(request: HttpRequest) -> HttpResponse:
     headers = {"Retry-After": str(RETRY_AFTER)}
     if request.headers.get("HX-Request") == "true":
         return HttpResponse(OUTAGE, status=503, headers=headers, content_type="text/plain")
-    return HttpResponse(render_to_string("503.html"), status=503, headers=headers)
+    return HttpResponse(_render("503.html"), status=503, headers=headers)
 
 
 def show_lockout(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections.abc import Callable
 from datetime import timedelta
 from enum import StrEnum
@@ -24,6 +25,7 @@ from django_q.brokers import Broker, get_broker
 from django_q.conf import Conf
 from django_q.tasks import async_task
 
+from generation.core.log_context import bound_contextvars
 from generation.models.job_slots import JobSlot
 from generation.models.service_calls import ServiceCall
 
@@ -118,6 +120,10 @@ class Job:
         run = None if _stopping() else self._begin()
         if run is None:
             return
+        with bound_contextvars(job=self.name, run=uuid.uuid4().hex[:12]):
+            self._run(run)
+
+    def _run(self, run: JobRun) -> None:
         began, outcome = time.monotonic(), ServiceCall.Outcome.DONE
         try:
             self.function(run)

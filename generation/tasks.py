@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from itertools import groupby
 from operator import itemgetter
@@ -17,6 +17,7 @@ from operator import itemgetter
 from django.conf import settings
 
 from generation import fetching, imaging, providers
+from generation.core.log_context import bound_contextvars
 from generation.core.storage import StorageUnavailableError
 from generation.jobs import JobRun, Pool, job, wake_another
 from generation.models import (
@@ -74,8 +75,13 @@ def submit(run: JobRun) -> None:
         if not claimed:
             return
         run.renew()
-        with _ignore_lost_transition(claimed[0]):
+        with _log_request(claimed[0]), _ignore_lost_transition(claimed[0]):
             submitting.submit_request(request=claimed[0])
+
+
+def _log_request(request: GenerationRequest) -> AbstractContextManager[None]:
+    """Bind the request's id to the log."""
+    return bound_contextvars(request_uuid=str(request.uuid))
 
 
 @contextmanager
@@ -191,12 +197,13 @@ def fetch(run: JobRun) -> None:
             downloads = threads.map(_measure_download, images)
             for image, (outcome, milliseconds) in zip(images, downloads, strict=True):
                 _record_download(image, outcome, milliseconds)
-                if isinstance(outcome, imaging.Rendition):
-                    _store_download(image, outcome)
-                elif downloading.needs_new_url(image, outcome):
-                    expired.append(image)
-                else:
-                    downloading.handle_failure(image=image, error=outcome)
+                with _log_request(image.request):
+                    if isinstance(outcome, imaging.Rendition):
+                        _store_download(image, outcome)
+                    elif downloading.needs_new_url(image, outcome):
+                        expired.append(image)
+                    else:
+                        downloading.handle_failure(image=image, error=outcome)
             _renew_urls(run, expired)
 
 

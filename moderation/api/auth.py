@@ -29,6 +29,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostE
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
+from generation.core.log_context import get_request_id
 from generation.core.outages import RETRY_AFTER, find_outage
 from generation.models import ApiCall, ApiKey, ImagesOfDay, Scope
 
@@ -318,7 +319,7 @@ def _check_limits(call: Call, *, scope: Scope, methods: tuple[str, ...], body_ma
 def _describe_failure(error: Exception) -> ApiError:
     if find_outage(error) is not None:
         return ApiError(ApiErrorCode.UNAVAILABLE, OUTAGE, retry_after=RETRY_AFTER)
-    return ApiError(ApiErrorCode.INTERNAL, FAILED)
+    return ApiError(ApiErrorCode.INTERNAL, f"{FAILED} Request id: {get_request_id()}.")
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from generation.core.outages import find_outage
 from generation.jobs import Pool
 from generation.services import storage_checks
 from moderation.services import housekeeping, judgement, learning, period_counts
+from moderation.services.alarms import checks
 
 GRACE = 20.0  # seconds
 log = logging.getLogger("loupe.worker")
@@ -70,6 +71,7 @@ def prepare() -> bool:
         learning.add_trainings()
         judgement.add_reports()
         period_counts.add_streams()
+        checks.add_check()
     except Exception as error:
         if find_outage(error) is None:
             raise
