@@ -10,11 +10,14 @@ from django.db.models import Exists, Q, QuerySet
 from django.utils import timezone
 
 from generation.core.db.state_machine import DueQuerySet
+from generation.core.log_context import bound_contextvars
 from generation.jobs import JobRun, Pool, job, wake_another
 from moderation import classifiers
 from moderation.api.webhooks import delivery
 from moderation.classifiers.picture import Picture
 from moderation.models import (
+    AlarmCheck,
+    AlarmNotice,
     Chore,
     Classification,
     CountProgress,
@@ -55,6 +58,8 @@ from moderation.services import (
     trials,
     verification,
 )
+from moderation.services.alarms import checks as alarm_checks
+from moderation.services.alarms import notices as alarm_notices
 
 # A multiple of the usual numbers of local classifiers (1 to 4): a batch has whole assets.
 BATCH = 12
@@ -87,18 +92,24 @@ def classify(run: JobRun) -> None:
         rows = rows.select_related("asset__request").order_by("asset_id", "pk")
         for _, same_asset in itertools.groupby(rows, key=lambda row: row.asset_id):
             of_asset = list(same_asset)
-            asset = of_asset[0].asset
-            picture = Picture.from_asset(asset)
-            by_embedding = [row for row in of_asset if classifiers.reads_embedding(row.classifier)]
-            for row in of_asset:
-                if row not in by_embedding:
-                    run.renew()
-                    classification.classify(classification=row, picture=picture)
+            with bound_contextvars(asset_uuid=str(of_asset[0].asset.uuid)):
+                _classify_asset(run, of_asset)
+
+
+def _classify_asset(run: JobRun, rows: list[Classification]) -> None:
+    """Run the classifications of one asset; those that read its embedding run last."""
+    asset = rows[0].asset
+    picture = Picture.from_asset(asset)
+    by_embedding = [row for row in rows if classifiers.reads_embedding(row.classifier)]
+    for row in rows:
+        if row not in by_embedding:
             run.renew()
-            embeddings.embed_along(asset=asset, picture=picture)
-            for row in by_embedding:
-                run.renew()
-                classification.classify(classification=row, picture=picture)
+            classification.classify(classification=row, picture=picture)
+    run.renew()
+    embeddings.embed_along(asset=asset, picture=picture)
+    for row in by_embedding:
+        run.renew()
+        classification.classify(classification=row, picture=picture)
 
 
 @job(
@@ -119,7 +130,8 @@ def embed(run: JobRun) -> None:
         rows = Embedding.objects.filter(pk__in=[row.pk for row in claimed])
         for row in rows.select_related("asset"):
             run.renew()
-            embeddings.embed(row, Picture.from_asset(row.asset))
+            with bound_contextvars(asset_uuid=str(row.asset.uuid)):
+                embeddings.embed(row, Picture.from_asset(row.asset))
 
 
 @job("classify_remote", pool=Pool.NETWORK, due=lambda: _remote_classifications().due())
@@ -309,6 +321,24 @@ def publish_heads(run: JobRun) -> None:
         return not run.expired
 
     published_heads.publish_due(go_on=go_on)
+
+
+@job("alarms", due=lambda: AlarmCheck.objects.due())
+def check_alarms(run: JobRun) -> None:
+    """Open and close alarms, each minute."""
+    if AlarmCheck.objects.claim(limit=1, lease=timedelta(minutes=1)):
+        alarm_checks.check_all()
+
+
+@job("alarm_notices", pool=Pool.NETWORK, due=lambda: AlarmNotice.objects.due())
+def send_alarm_notices(run: JobRun) -> None:
+    """Send notices of alarms by mail and webhook."""
+
+    def go_on() -> bool:
+        run.renew()
+        return not run.expired
+
+    alarm_notices.send_due(go_on=go_on)
 
 
 def _find_housekeeping() -> QuerySet[Chore]:

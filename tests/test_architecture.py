@@ -294,6 +294,8 @@ def test_models_are_registered_in_the_admin() -> None:
     # Indexes and counters derived from other rows.
     inline |= {"AssetText", "HashBand", "WordStatsProgress", "WordStats"}
     inline |= {"CountProgress", "PeriodCount", "RunningTotal", "ServiceCall"}
+    # On the page Operations.
+    inline |= {"Alarm", "AlarmCheck", "AlarmNotice"}
     inline |= {"ScoreStats", "ScoreStatsProgress"}
     models = [
         m for app in ("generation", "moderation") for m in apps.get_app_config(app).get_models()

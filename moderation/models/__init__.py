@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from moderation.models.alarms import Alarm, AlarmCheck, AlarmNotice
 from moderation.models.audits import Audit
 from moderation.models.calibrations import (
     CalibrationAnswer,
@@ -60,6 +61,9 @@ from moderation.models.verifications import PublishedHead, Verification
 from moderation.models.word_stats import WordStats, WordStatsProgress
 
 __all__ = [
+    "Alarm",
+    "AlarmCheck",
+    "AlarmNotice",
     "AskRule",
     "Audit",
     "BrowserSession",

@@ -180,6 +180,12 @@ MENU = {
             needs("moderation.view_operations"),
         ),
         Page(
+            "Operations",
+            "moderation:operations",
+            "activity",
+            needs("moderation.view_operations"),
+        ),
+        Page(
             "Webhook deliveries",
             "moderation:delivery-list",
             "webhook",

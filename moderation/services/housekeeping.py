@@ -38,6 +38,7 @@ from moderation.services import (
     risk_stats,
     storage_usage,
 )
+from moderation.services.alarms import checks
 
 log = logging.getLogger("loupe.housekeeping")
 
@@ -179,6 +180,7 @@ CHORES: dict[str, Callable[[int], int]] = {
     "import runs": _delete_import_runs,
     "storage reports": _delete_storage_reports,
     "period counts": period_counts.delete_old_counts,
+    "alarms": checks.delete_old,
     "temporary files": _sweep_temporary_files,
     "old trials": _delete_old_trials,
     "unfinished removals": _finish_removals,

@@ -29,6 +29,8 @@ from generation.core.outages import find_outage
 from generation.models import GenerationRequest, JobSlot, ProviderState, RemoteImage, StorageReport
 from moderation import classifiers
 from moderation.models import (
+    Alarm,
+    AlarmCheck,
     ChainHead,
     Chore,
     Classification,
@@ -354,6 +356,24 @@ def read_spending_today() -> float:
     return today.aggregate(usd=Sum("total"))["usd"] or 0.0
 
 
+def build_alarms() -> Iterator[Metric]:
+    """Yield the open alarms, and when alarms were last checked."""
+    opened = dict.fromkeys(Alarm.Kind.values, 0)
+    for kind in Alarm.objects.open().values_list("kind", flat=True):
+        opened[kind] += 1
+    gauge = GaugeMetricFamily("loupe_alarms_open", "Open alarms by kind.", labels=("alarm",))
+    for kind, count in opened.items():
+        gauge.add_metric((kind,), count)
+    yield gauge
+    check = AlarmCheck.objects.filter(pk=1).first()
+    at = check.checked_at if check else None
+    yield _gauge(
+        "loupe_alarms_checked_timestamp_seconds",
+        "Time of the last check of all alarms.",
+        at.timestamp() if at else None,
+    )
+
+
 def build_record() -> Iterator[Metric]:
     """Yield the length of the record, and its last verification."""
     head = ChainHead.objects.filter(pk=1).first()
@@ -400,5 +420,6 @@ SECTIONS: Final[tuple[Callable[[], Iterator[Metric]], ...]] = (
     build_hosts,
     build_services,
     build_record,
+    build_alarms,
     build_connections,
 )

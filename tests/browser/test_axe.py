@@ -89,6 +89,7 @@ PLAIN = [
     "/team/changes/",
     "/sessions/",
     "/deliveries/",
+    "/operations/",
     "/developers/",
     "/api/docs",
     "/admin/",

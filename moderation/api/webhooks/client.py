@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import json
 import time
 import uuid
@@ -12,6 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from generation import fetching
+from generation.core.signatures import sign
 
 EVENT_TYPE = "ASYNC_TASK_RESULT"
 TIMEOUT = 5.0  # seconds, as documented by Novita
@@ -23,13 +22,9 @@ def build_event(payload: dict[str, Any]) -> bytes:
 
 
 def build_headers(*, secret: str, delivery: uuid.UUID, content: bytes) -> dict[str, str]:
-    timestamp = str(int(time.time()))
-    signature = hmac.new(
-        secret.encode(), f"{timestamp}.".encode() + content, hashlib.sha256
-    ).hexdigest()
     return {
         "content-type": "application/json",
-        "X-Loupe-Signature": f"t={timestamp},v1={signature}",
+        "X-Loupe-Signature": sign(secret, content, at=int(time.time())),
         "X-Loupe-Delivery": str(delivery),
     }
 
