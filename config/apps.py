@@ -4,13 +4,16 @@ from typing import Any
 
 from axes.apps import AppConfig as AxesConfig
 from django.apps import AppConfig
+from django.conf import settings
 from django.core.checks import register
 from django.db.backends.signals import connection_created
 from django.db.models.signals import pre_save
 
 from config.checks import check_classifiers_can_run
+from config.error_reports import start_sentry
 from config.log_formats import configure_structlog
 from config.thread_connections import close_abandoned
+from config.tracing import start_tracing
 
 
 def drop_parameters(instance: Any, **_: Any) -> None:
@@ -31,6 +34,10 @@ class LoupeConfig(AppConfig):
 
     def ready(self) -> None:
         configure_structlog()
+        if settings.SENTRY_DSN:
+            start_sentry()
+        if settings.OTEL_EXPORTER_OTLP_ENDPOINT:
+            start_tracing()
         register(check_classifiers_can_run, deploy=True)
         connection_created.connect(close_abandoned)
         pre_save.connect(drop_parameters, sender="axes.AccessAttempt")

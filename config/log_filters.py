@@ -28,6 +28,7 @@ KEYS = (
     "EMAIL_HOST_PASSWORD",
     "METRICS_TOKEN",
     "ALARM_WEBHOOK_SECRET",
+    "SENTRY_DSN",
 )
 KEY_MIN = 8
 # Callers control what is logged of their calls, so values and lines have a maximum length.

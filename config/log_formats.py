@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from django.http import HttpRequest
 from structlog.stdlib import ProcessorFormatter
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from config.log_filters import redact
 
@@ -75,7 +75,7 @@ def render_line(logger: WrappedLogger, method: str, event: EventDict) -> str:
     return f"{line}\n{trace}" if trace else line
 
 
-RENDERERS = {
+RENDERERS: dict[str, Processor] = {
     "line": render_line,
     "json": structlog.processors.JSONRenderer(ensure_ascii=False),
 }

@@ -112,6 +112,7 @@ MIDDLEWARE = [
     "config.proxies.ClientAddressMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "config.request_ids.RouteLogMiddleware",
+    "config.tracing.TracingMiddleware",
     "config.metrics.MetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     # Before WhiteNoise, so that static responses have these headers too.
@@ -767,6 +768,17 @@ if METRICS_TOKEN:
     env.require_strong_key("METRICS_TOKEN", METRICS_TOKEN)
 METRICS_ALLOW = env.networks("METRICS_ALLOW", "")
 METRICS_ENABLED = bool(METRICS_TOKEN or METRICS_ALLOW)
+# Faults to Sentry, traces to an OpenTelemetry collector; each needs packages of its own.
+SENTRY_DSN = env.text("SENTRY_DSN")
+OTEL_EXPORTER_OTLP_ENDPOINT = env.url("OTEL_EXPORTER_OTLP_ENDPOINT")
+for _name, _package, _extra in (
+    ("SENTRY_DSN", "sentry_sdk", "sentry-sdk"),
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "opentelemetry", "opentelemetry-exporter-otlp-proto-http"),
+):
+    if env.text(_name) and importlib.util.find_spec(_package) is None:
+        raise ImproperlyConfigured(
+            f"{_name} is set, but its package is missing. Install it with `pip install {_extra}`."
+        )
 # Where alarms are sent, and when they begin. 0 turns a limit off.
 ALARM_MAIL = env.words("ALARM_MAIL")
 if ALARM_MAIL and not EMAIL_HOST:
@@ -805,7 +817,7 @@ DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # RequestIdMiddleware has che
 DJANGO_STRUCTLOG_STATUS_DEFAULT_LOG_LEVEL = logging.DEBUG
 DJANGO_STRUCTLOG_STATUS_4XX_LOG_LEVEL = logging.DEBUG
 DJANGO_STRUCTLOG_STATUS_5XX_LOG_LEVEL = logging.DEBUG
-LOGGING = {
+LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
     "filters": {
@@ -839,4 +851,12 @@ LOGGING = {
         "httpcore": {"level": "WARNING"},
     },
 }
+if SENTRY_DSN:
+    LOGGING["handlers"]["sentry"] = {
+        "class": "sentry_sdk.integrations.logging.EventHandler",
+        "level": "ERROR",
+        "filters": ["sandbox", "suspicions"],
+    }
+    for _logger in (LOGGING["root"], LOGGING["loggers"]["django"]):
+        _logger["handlers"] = ["sentry", "console"]
 os.environ.setdefault("PGAPPNAME", "loupe")

@@ -26,6 +26,7 @@ from django_q.conf import Conf
 from django_q.tasks import async_task
 
 from generation.core.log_context import bound_contextvars
+from generation.core.tracing import note_error, start_span
 from generation.models.job_slots import JobSlot
 from generation.models.service_calls import ServiceCall
 
@@ -120,16 +121,21 @@ class Job:
         run = None if _stopping() else self._begin()
         if run is None:
             return
-        with bound_contextvars(job=self.name, run=uuid.uuid4().hex[:12]):
+        number = uuid.uuid4().hex[:12]
+        with (
+            bound_contextvars(job=self.name, run=number),
+            start_span(f"job {self.name}", **{"loupe.job": self.name, "loupe.run": number}),
+        ):
             self._run(run)
 
     def _run(self, run: JobRun) -> None:
         began, outcome = time.monotonic(), ServiceCall.Outcome.DONE
         try:
             self.function(run)
-        except Exception:
+        except Exception as error:
             # Not raised: the queue would store the text with signed URLs, which the log redacts.
             log.exception("The job %s failed", self.name)
+            note_error(error)
             run.pause(COOL_DOWN)
             outcome = ServiceCall.Outcome.FAILED
         finally:

@@ -330,7 +330,7 @@ def check_alarms(run: JobRun) -> None:
         alarm_checks.check_all()
 
 
-@job("alarm_notices", pool=Pool.NETWORK, due=lambda: AlarmNotice.objects.due())
+@job("alarm_notices", due=lambda: AlarmNotice.objects.due())
 def send_alarm_notices(run: JobRun) -> None:
     """Send notices of alarms by mail and webhook."""
 

@@ -37,7 +37,10 @@ MAY_IMPORT = {
     "generation.wire": {"generation.wire"},
     "generation.fetching": {"generation.fetching"},
     "generation.imaging": {"generation.imaging"},
-    "generation.providers": {"generation.providers", "generation.wire"},
+    "generation.providers": {
+        *("generation.providers", "generation.wire"),
+        "generation.core.tracing",  # uses neither models nor settings
+    },
     "generation.sandbox": {"generation.sandbox", "generation.wire", "generation.fetching"},
     "generation": {"generation"},
     "moderation": {"moderation", "generation"},

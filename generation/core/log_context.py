@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from structlog.contextvars import bind_contextvars, bound_contextvars, get_contextvars
 
-__all__ = ["bind_contextvars", "bound_contextvars", "get_request_id"]
+__all__ = ["bind_contextvars", "bound_contextvars", "get_contextvars", "get_request_id"]
 
 
 def get_request_id() -> str:

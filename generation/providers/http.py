@@ -13,18 +13,19 @@ import json
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import aiohttp
 import httpx
 from httpx_aiohttp import HttpxAiohttpClient
 from pydantic import BaseModel, ValidationError
 
+from generation.core.tracing import start_span
 from generation.providers import errors
 from generation.providers.base import (
     InvalidAnswerError,
@@ -171,6 +172,24 @@ class HttpProvider:
         params: Mapping[str, str] | None = None,
         on_answer: Callable[[str], None] | None = None,
     ) -> Answer:
+        with self._trace(method) as span:
+            answer = self._exchange(
+                call, method, path, json_body, content, headers, params, on_answer
+            )
+            _note_status(span, answer)
+            return answer
+
+    def _exchange(
+        self,
+        call: Call,
+        method: str,
+        path: str,
+        json_body: object,
+        content: bytes | None,
+        headers: Mapping[str, str] | None,
+        params: Mapping[str, str] | None,
+        on_answer: Callable[[str], None] | None,
+    ) -> Answer:
         timeout, total = (
             (SUBMIT_TIMEOUT, SUBMIT_TOTAL) if call is Call.SUBMIT else (READ_TIMEOUT, READ_TOTAL)
         )
@@ -199,6 +218,14 @@ class HttpProvider:
             if on_answer is not None and received:
                 start = received[: 4 * RAW_ANSWER_MAX].decode(errors="replace").replace("\0", "")
                 on_answer(self._redact(start)[:RAW_ANSWER_MAX])
+
+    def _trace(self, method: str) -> AbstractContextManager[Any]:
+        """Open a span for a call, which names the provider and never the URL."""
+        attributes: dict[str, str | int] = {
+            "http.request.method": method,
+            "loupe.provider": self.slug,
+        }
+        return start_span(f"{method} {self.slug}", **attributes)
 
     def _client(self, timeout: httpx.Timeout) -> httpx.Client:
         return httpx.Client(
@@ -245,6 +272,15 @@ class HttpProvider:
 
         Raises ProviderError.
         """
+        with self._trace("GET") as span:
+            answer = await self._receive(client, path, params)
+            _note_status(span, answer)
+        self._raise_for_status(answer, Call.READ)
+        return answer
+
+    async def _receive(
+        self, client: httpx.AsyncClient, path: str, params: Mapping[str, str]
+    ) -> Answer:
         received = bytearray()
         try:
             async with (
@@ -258,9 +294,7 @@ class HttpProvider:
         # The transport passes some of aiohttp's own errors on; TimeoutError is an OSError.
         except (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError) as error:
             raise self._convert_error(error, Call.READ) from None
-        answer = self._answer(response, received)
-        self._raise_for_status(answer, Call.READ)
-        return answer
+        return self._answer(response, received)
 
     def _answer(self, response: httpx.Response, body: bytearray) -> Answer:
         """Build the response without our key, which a provider may quote anywhere."""
@@ -326,6 +360,11 @@ class HttpProvider:
     def _redact(self, text: str) -> str:
         """Remove the key and the signatures of URLs from a text."""
         return redact(text.replace(self._secret, "[key]") if len(self._secret) >= KEY_MIN else text)
+
+
+def _note_status(span: Any, answer: Answer) -> None:
+    if span is not None:
+        span.set_attribute("http.response.status_code", answer.status)
 
 
 async def call_each(

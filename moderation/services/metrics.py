@@ -143,7 +143,6 @@ def _build_work(totals: Totals) -> Iterator[Metric]:
 
 
 def _build_calls(totals: Totals) -> Iterator[Metric]:
-    calls = [(*row.part.split(":"), row) for row in totals.get(RunningTotal.Measure.CALLS, ())]
     providers = CounterMetricFamily(
         "loupe_provider_calls",
         "Calls of providers, and downloads of their images.",
@@ -157,7 +156,11 @@ def _build_calls(totals: Totals) -> Iterator[Metric]:
     webhooks = CounterMetricFamily(
         "loupe_webhook_deliveries", "Attempts to deliver events.", labels=("result",)
     )
-    for service, kind, outcome, row in calls:
+    seconds: dict[tuple[str, str], float] = {}
+    for row in totals.get(RunningTotal.Measure.CALLS, ()):
+        service, kind, outcome = row.part.split(":")
+        if outcome == "done":
+            seconds[service, kind] = row.total
         if kind in PROVIDER_KINDS:
             providers.add_metric((service, kind, outcome), row.count)
         elif kind == "classify":
@@ -165,10 +168,7 @@ def _build_calls(totals: Totals) -> Iterator[Metric]:
         elif kind == "deliver":
             webhooks.add_metric((outcome,), row.count)
     yield from (providers, runs, webhooks)
-    yield from _build_latency(
-        totals,
-        {(service, kind): row.total for service, kind, outcome, row in calls if outcome == "done"},
-    )
+    yield from _build_latency(totals, seconds)
 
 
 def _build_latency(totals: Totals, seconds: Mapping[tuple[str, str], float]) -> Iterator[Metric]:

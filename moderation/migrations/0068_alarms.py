@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("moderation", "0066_running_totals"),
+        ("moderation", "0067_retention"),
     ]
 
     operations = [
