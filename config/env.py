@@ -27,6 +27,7 @@ RETENTIONS: dict[str, timedelta | None] = {
     "until-decided": timedelta(hours=1),
     "forever": None,
 }
+READ: set[str] = set()  # the names that the settings have asked for
 NONE = "none"  # the value of a choice that switches something off
 PREPARED_AFTER = 5  # executions of a query on a connection before PostgreSQL prepares it
 # Seconds. The default would block a thread for minutes if a host does not answer.
@@ -37,6 +38,7 @@ KEY_LENGTH_MIN, KEY_CHARACTERS_MIN, KEY_MADE_BY_DJANGO = 50, 5, "django-insecure
 
 def text(name: str, default: str = "") -> str:
     """Return the variable, stripped; an empty one counts as absent."""
+    READ.add(name)
     return os.environ.get(name, "").strip() or default
 
 

@@ -860,3 +860,7 @@ if SENTRY_DSN:
     for _logger in (LOGGING["root"], LOGGING["loggers"]["django"]):
         _logger["handlers"] = ["sentry", "console"]
 os.environ.setdefault("PGAPPNAME", "loupe")
+
+# --- Backups ---
+# The names of all variables that are read above; `manage.py backup` notes those that are set.
+ENVIRONMENT_NAMES = frozenset(env.READ)

@@ -108,13 +108,20 @@ def _purge_texts(pks: Sequence[int]) -> None:
 def purge_request_texts(pks: Iterable[int]) -> int:
     """Remove the prompts, raw answers and end users of finished requests; return their number."""
     rows = GenerationRequest.objects.filter(pk__in=list(pks), status__in=GenerationRequest.FINISHED)
-    return rows.update(
-        prompt="", negative_prompt="", submit_answer="", result=None, end_user="", callback_url=""
+    return int(
+        rows.update(
+            prompt="",
+            negative_prompt="",
+            submit_answer="",
+            result=None,
+            end_user="",
+            callback_url="",
+        )
     )
 
 
 def count_unfinished() -> int:
-    return _find_unfinished().count()
+    return int(_find_unfinished().count())
 
 
 def _find_unfinished() -> Any:
@@ -166,16 +173,16 @@ def _delete_files(asset: Asset) -> None:
     """
     files = storages["assets"]
     for name in list_stored_files(asset):
-        if _is_needed(asset, name) or not files.exists(name):
+        if is_needed(asset, name) or not files.exists(name):
             continue
         with files.open(name) as file:
             content = file.read()
         files.delete(name)
-        if _is_needed(asset, name):
+        if is_needed(asset, name):
             files.save(name, ContentFile(content))
 
 
-def _is_needed(asset: Asset, name: str) -> bool:
+def is_needed(asset: Asset, name: str) -> bool:
     """Return whether a stored image has this file: files are named by their content."""
     others = Asset.objects.with_files().exclude(pk=asset.pk)
     if name.partition("/")[0] in ("originals", "views"):
@@ -223,14 +230,19 @@ def read_purge_list(folder: Path) -> Iterator[dict[str, Any]]:
     Raises ValueError with the name of a file that cannot be read.
     """
     for path in sorted(folder.glob("*.jsonl")):
-        for number, line in enumerate(path.read_text().splitlines(), 1):
-            try:
-                entry = json.loads(line)
-                if not isinstance(entry, dict) or not entry.keys() & {"asset", "request"}:
-                    raise ValueError("neither an asset nor a request")
-            except ValueError as error:
-                raise ValueError(f"{path}, line {number}, cannot be read: {error}.") from error
-            yield entry
+        yield from read_lines(path)
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the entries of one purge list. Raises ValueError."""
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        try:
+            entry = json.loads(line)
+            if not isinstance(entry, dict) or not entry.keys() & {"asset", "request"}:
+                raise ValueError("neither an asset nor a request")
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}, cannot be read: {error}.") from error
+        yield entry
 
 
 def find_by_end_user(end_user: str) -> Q:

@@ -6,21 +6,18 @@ work, and goes on where a killed worker stopped. It also counts files without a 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
+from datetime import date, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.core.files.storage import storages
 from django.db import connection, transaction
 from django.db.models import Sum
 from django.utils import timezone
 
 from generation import jobs
-from generation.core.storage import FOLDERS, DurableFileSystemStorage
+from generation.core.storage import FOLDERS, get_asset_storage
 from generation.models import Asset, StorageReport
 from moderation.models import StorageScan, StorageUsage
 
@@ -34,15 +31,6 @@ YOUNG = timedelta(hours=1)
 FORECAST_DAYS = 14
 _CHUNK = 500  # SQLite accepts about 1,000 values in a statement
 Kind = StorageUsage.Kind
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """A stored file: name in its folder, bytes, and time of its last change."""
-
-    name: str
-    size: int
-    changed_at: datetime
 
 
 def add_scan() -> None:
@@ -97,34 +85,15 @@ def _count_part(folder: str, part: str, counts: dict[str, Any]) -> None:
     count = counts.setdefault(folder, {"files": 0, "bytes": 0, "orphans": 0})
     old: list[str] = []
     limit = timezone.now() - YOUNG
-    for file in list_folder(f"{folder}/{part}"):
+    for file in get_asset_storage().iter_files(f"{folder}/{part}"):
         count["files"] += 1
         count["bytes"] += file.size
-        if file.changed_at < limit:
-            old.append(file.name)
+        if file.modified_at < limit:
+            old.append(file.name.rpartition("/")[2])
         if len(old) >= _CHUNK:
             count["orphans"] += _count_orphans(folder, old)
             old = []
     count["orphans"] += _count_orphans(folder, old)
-
-
-def list_folder(folder: str) -> Iterator[StoredFile]:
-    """Yield the files of a folder of the image storage, which may be a directory or a bucket."""
-    files: Any = storages["assets"]
-    if isinstance(files, DurableFileSystemStorage):
-        path = Path(files.path(folder))
-        if not path.is_dir():
-            return
-        with os.scandir(path) as entries:
-            for entry in entries:
-                seen = entry.stat()
-                changed_at = datetime.fromtimestamp(seen.st_mtime, tz=UTC)
-                yield StoredFile(entry.name, seen.st_size, changed_at)
-        return
-    for name in files.listdir(folder)[1]:
-        yield StoredFile(
-            name, files.size(f"{folder}/{name}"), files.get_modified_time(f"{folder}/{name}")
-        )
 
 
 def _count_orphans(folder: str, names: list[str]) -> int:
