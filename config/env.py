@@ -241,6 +241,15 @@ def database(name: str, default: str, *, is_pooled: bool) -> dict[str, Any]:
     return found
 
 
+def add_pool(found: dict[str, Any], *, size: int) -> dict[str, Any]:
+    """Return the database's settings with a pool of connections in each process.
+
+    A thread gives its connection back after each request, so CONN_MAX_AGE is 0.
+    """
+    pool = {"min_size": 1, "max_size": size, "timeout": CONNECT_TIMEOUT, "max_idle": 60}
+    return {**found, "CONN_MAX_AGE": 0, "OPTIONS": {**found["OPTIONS"], "pool": pool}}
+
+
 def require_strong_key(name: str, value: str) -> None:
     """Refuse a guessable key: it would allow forged sessions and image URLs."""
     is_short = len(value) < KEY_LENGTH_MIN or len(set(value)) < KEY_CHARACTERS_MIN

@@ -7,22 +7,28 @@ process can serve pages despite the problem.
 from __future__ import annotations
 
 import logging
+import shutil
 from collections.abc import Callable, Mapping
 
+from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from django_q.brokers import get_broker
 
 from config.draining import is_draining
 from generation.core.outages import RETRY_AFTER, find_outage
+from generation.models import JobSlot
 from generation.services import storage_checks
 
 log = logging.getLogger("loupe.probes")
 
 OK = "ok"
+MIB = 1024 * 1024
+DISK_FREE_MIN = 64 * MIB
 Check = Callable[[], str]
 View = Callable[[HttpRequest], HttpResponse]
 
@@ -60,6 +66,21 @@ def check_server() -> str:
     return "draining" if is_draining() else OK
 
 
+def check_disk() -> str:
+    """Report a data folder that is nearly full, although the images may be elsewhere."""
+    free = shutil.disk_usage(settings.DATA_DIR).free
+    if free >= DISK_FREE_MIN:
+        return OK
+    return f"{free // MIB} MiB are free in {settings.DATA_DIR}. Free some space there."
+
+
+def check_workers() -> str:
+    """Report that no worker of any host has sent a heartbeat lately."""
+    if JobSlot.objects.alive(timezone.now()).exists():
+        return OK
+    return "No worker has reported in the last minute. Start one: qworker."
+
+
 CHECKS: dict[str, Check] = {
     "server": check_server,
     "database": check_database,
@@ -71,6 +92,8 @@ CHECKS: dict[str, Check] = {
 # Stored images can be viewed and decided even if no new image can be stored.
 NOTICES: dict[str, Check] = {
     "storage": storage_checks.describe_state,
+    "disk": check_disk,
+    "workers": check_workers,
 }
 
 

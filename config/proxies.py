@@ -1,4 +1,4 @@
-"""Client IP address behind trusted proxies."""
+"""Client address, scheme and host behind trusted proxies."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ from typing import Any
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
+# Read by Django: by SECURE_PROXY_SSL_HEADER, and because of USE_X_FORWARDED_HOST.
+PROXY_HEADERS = ("HTTP_X_FORWARDED_PROTO", "HTTP_X_FORWARDED_HOST")
+
 
 class ClientAddressMiddleware:
     """A middleware that sets REMOTE_ADDR to the client's address behind TRUSTED_PROXIES.
+
+    Scheme and host of other callers' headers are removed.
 
     X-Forwarded-For is read from its end, where each proxy appends the address of its caller. The
     first address that is not a trusted proxy is the client. Earlier entries are written by the
@@ -23,6 +28,9 @@ class ClientAddressMiddleware:
         self.trusted = [ip_network(network) for network in settings.TRUSTED_PROXIES]
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not self._is_trusted(str(request.META.get("REMOTE_ADDR", ""))):
+            for name in PROXY_HEADERS:
+                request.META.pop(name, None)
         if "HTTP_X_FORWARDED_FOR" in request.META:
             request.META["REMOTE_ADDR"] = self.find_client(request.META)
         return self.get_response(request)

@@ -42,6 +42,7 @@ env.load_file(DATA_DIR / "settings.env")
 
 # Worker processes keep their database connection; commands and the web server do not need that.
 IS_WORKER = "qworker" in sys.argv
+IS_WEB = sys.argv[1:2] == ["web"]
 IS_BUILD = not {"collectstatic", "make_settings"}.isdisjoint(sys.argv)
 # Prints help and exits, so it needs no secret key.
 IS_HELP = sys.argv[1:2] == ["help"] or not {"-h", "--help"}.isdisjoint(sys.argv[1:])
@@ -78,7 +79,9 @@ WEB_THREADS = env.integer("WEB_THREADS", 8, low=1, high=512)
 WEB_BACKLOG = env.integer("WEB_BACKLOG", 1024, low=128, high=65535)
 # Seconds that a stopping web server still serves while /readyz says 503.
 WEB_DRAIN_SECONDS = env.integer("WEB_DRAIN_SECONDS", 5, low=0, high=600)
-# Proxies whose X-Forwarded-For is trusted.
+# Seconds that all threads may be busy before further requests get 503.
+WEB_QUEUE_SECONDS = env.integer("WEB_QUEUE_SECONDS", 10, low=1, high=600)
+# Proxies whose X-Forwarded-For, -Proto and -Host are trusted; other callers' are removed.
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES", "127.0.0.1,::1")
 
 INSTALLED_APPS = [
@@ -109,6 +112,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "config.probes.ProbeMiddleware",
     "config.request_ids.RequestIdMiddleware",
+    "config.overload.OverloadMiddleware",
     "config.proxies.ClientAddressMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "config.request_ids.RouteLogMiddleware",
@@ -185,6 +189,11 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
             f"PRAGMA temp_store={'FILE' if IS_MIGRATION else 'MEMORY'};"
         ),
     }
+# Connections that the threads of a web process share. Only for the web server: a pool does not
+# survive the forks of the worker. 0: each thread has its own.
+DATABASE_POOL_SIZE = env.integer("DATABASE_POOL_SIZE", WEB_THREADS, low=0, high=512)
+if IS_WEB and DATABASE_POOL_SIZE and DATABASES["default"]["ENGINE"].endswith("postgresql"):
+    DATABASES["default"] = env.add_pool(DATABASES["default"], size=DATABASE_POOL_SIZE)
 # 0: the same queries run through the plain ORM (generation/core/db/prepared/query.py).
 PREPARED_QUERIES = env.boolean("PREPARED_QUERIES", default=True)
 REDIS_URL = env.redis("REDIS_URL")
@@ -312,6 +321,7 @@ MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not SECURE
 # --- Browser security ---
 SECURE_SSL_REDIRECT = SECURE and not DEBUG
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE else None
+USE_X_FORWARDED_HOST = True  # config/proxies.py removes it unless a trusted proxy has set it
 SECURE_HSTS_SECONDS = 31_536_000 if SECURE else 0
 # Both affect other host names for a long time, so the owner of the domain decides.
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE and env.boolean("HSTS_SUBDOMAINS", default=False)

@@ -32,6 +32,8 @@ from config.draining import drain_when
 from config.worker.processes import die_with_parent
 
 TARGET = "config.wsgi:application"
+# Answer probes and refusals while all other threads are busy.
+SPARE_THREADS = 4
 # Seconds. The kernel needs some time to end the processes of a killed server.
 PORT_FREE_WITHIN = 5.0
 
@@ -62,7 +64,7 @@ class DrainingServer(MPServer):
             http=HTTPModes.http1,  # proxies use HTTP/1.1, and nobody needs it unencrypted
             websockets=False,
             workers=options.processes,
-            blocking_threads=options.threads,
+            blocking_threads=options.threads + SPARE_THREADS,
             backlog=options.backlog,
             respawn_failed_workers=True,
             workers_kill_timeout=options.grace,

@@ -154,6 +154,8 @@ def endpoint(
                 response["WWW-Authenticate"] = 'Bearer realm="Loupe"'
             return response
 
+        # For refusals before the view runs (config/overload.py).
+        vars(answer)["refuse"] = refuse
         return answer
 
     return decorate

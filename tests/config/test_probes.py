@@ -8,12 +8,23 @@ from django.db import OperationalError, connection
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.recorder import MigrationRecorder
 from django.test import Client
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from config import probes
+from generation.models import JobSlot
 
 pytestmark = pytest.mark.django_db
-WELL = {"server": "ok", "database": "ok", "migrations": "ok", "queue": "ok", "storage": "ok"}
+SILENT = "No worker has reported in the last minute. Start one: qworker."
+WELL = {
+    "server": "ok",
+    "database": "ok",
+    "migrations": "ok",
+    "queue": "ok",
+    "storage": "ok",
+    "disk": "ok",
+    "workers": SILENT,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +56,23 @@ def test_readyz_reads_the_migrations_only_until_they_are_complete(
     recorder.record_applied(*newest)
     assert Client().get("/readyz").json() == WELL
 
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         assert Client().get("/readyz").json() == WELL
+
+
+def test_readyz_names_a_full_disk_and_silent_workers_without_failing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    later = timezone.now() + JobSlot.LEASE
+    JobSlot.objects.create(name=JobSlot.WORKER, host="one", running_until=later)
+    assert Client().get("/readyz").json()["workers"] == "ok"
+    JobSlot.objects.update(running_until=timezone.now() - JobSlot.LEASE)
+    monkeypatch.setattr(probes, "DISK_FREE_MIN", 10**18)
+
+    answer = Client().get("/readyz")
+
+    assert (answer.status_code, answer.json()["workers"]) == (200, SILENT)
+    assert "MiB are free in" in answer.json()["disk"]
 
 
 @pytest.mark.parametrize(
@@ -59,11 +85,11 @@ def test_readyz_reads_the_migrations_only_until_they_are_complete(
 def test_readyz_names_the_failed_check(
     check: Callable[[], str], word: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(probes.CHECKS, "disk", check)
+    monkeypatch.setitem(probes.CHECKS, "fuse", check)
 
     answer = Client().get("/readyz")
 
-    assert (answer.status_code, answer.json()) == (503, {**WELL, "disk": word})
+    assert (answer.status_code, answer.json()) == (503, {**WELL, "fuse": word})
 
 
 def test_readyz_returns_503_without_a_database_and_healthz_200(

@@ -47,6 +47,36 @@ def test_client_address_is_the_last_forwarded_address_that_is_no_trusted_proxy(
     assert request.META["REMOTE_ADDR"] == client
 
 
+@pytest.mark.parametrize(
+    ("peer", "scheme", "host"),
+    [
+        ("127.0.0.1", "https", "loupe.example"),
+        ("10.1.2.3", "https", "loupe.example"),
+        ("203.0.113.9", "http", "testserver"),
+        ("nonsense", "http", "testserver"),
+    ],
+)
+def test_scheme_and_host_are_read_from_trusted_proxies_only(
+    peer: str, scheme: str, host: str, settings: Any
+) -> None:
+    settings.TRUSTED_PROXIES = ["127.0.0.1", "10.0.0.0/8"]
+    settings.ALLOWED_HOSTS = ["testserver", "loupe.example"]
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "loupe.example"}
+    request = RequestFactory().get("/", REMOTE_ADDR=peer, headers=headers)
+
+    ClientAddressMiddleware(lambda request: None)(request)
+
+    assert (request.scheme, request.get_host()) == (scheme, host)
+
+
+def test_forwarded_host_that_is_not_allowed_gets_400(settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["testserver"]
+    answer = Client(headers={"X-Forwarded-Host": "evil.example"}).get("/login/")
+
+    assert answer.status_code == 400
+
+
 @pytest.mark.django_db
 def test_wrong_passwords_lock_out_only_their_own_address() -> None:
     User.objects.create_user("ada", password=PASSWORD)

@@ -289,12 +289,14 @@ class Loupe(Server):
     def environment(self) -> dict[str, str]:
         return {**super().environment(), **self.variables}
 
-    def manage(self, *arguments: str) -> None:
+    def manage(self, *arguments: str) -> str:
+        """Run a command of Loupe and return its output."""
         command = [sys.executable, "manage.py", *arguments, "--verbosity=0"]
         done = subprocess.run(
             command, cwd=ROOT, env=self.environment(), capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
 
     def command(self) -> Sequence[str]:
         _, *arguments = documented_command("loupe web")

@@ -13,6 +13,7 @@ from uuid import uuid4
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client
 from django.utils import timezone
 from hypothesis import given
@@ -22,6 +23,7 @@ from generation.models import GenerationRequest, Source
 from moderation.models import Decision, Policy, PolicyActivation, Review, Verdict
 from moderation.services import decisions, policies
 from moderation.services.audit_log import record_decision, verify_record
+from moderation.services.exports import tables
 from moderation.services.exports.columns import DECISION_COLUMNS
 from moderation.services.exports.escaping import escape_cell
 from moderation.services.exports.formats import iter_csv
@@ -235,6 +237,24 @@ def test_export_starts_with_header_and_takes_one_query(
         header = next(chunks)
         assert (header.rows, header.data.decode()[0]) == (0, "\ufeff")
         assert [chunk.rows for chunk in chunks] == [4]
+
+
+@pytest.mark.parametrize("page_rows", [1, 2, 1000])
+def test_pages_behind_a_pooler_have_the_same_rows(
+    record: list[Decision], page_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decided, images = (
+        build_decision_table(Decision.objects.all()),
+        build_image_table(Review.objects.all(), evidence=True),
+    )
+    whole = [b"".join(chunk.data for chunk in iter_csv(table)) for table in (decided, images)]
+    monkeypatch.setitem(connection.settings_dict, "DISABLE_SERVER_SIDE_CURSORS", True)
+    monkeypatch.setattr(tables, "PAGE_ROWS", page_rows)
+
+    assert [
+        b"".join(chunk.data for chunk in iter_csv(table)) for table in (decided, images)
+    ] == whole
+    assert whole[0].count(b"\r\n") == len(record) + 1
 
 
 def test_export_command_writes_complete_file_or_none(

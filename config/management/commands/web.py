@@ -34,7 +34,10 @@ class Command(BaseCommand):
                 f"Port {port} of {host} cannot be used: {problem}. Stop the server that uses it,"
                 " or choose another port with --port."
             )
-        connections.close_all()  # a connection must not be shared by forked processes
+        # Forked processes must share neither a connection nor a pool.
+        connections.close_all()
+        for connection in connections.all():
+            getattr(connection, "close_pool", lambda: None)()  # of PostgreSQL only
         server = web_server.DrainingServer(
             web_server.Options(
                 host=host,

@@ -26,6 +26,7 @@ from moderation.services.exports.columns import (
 from moderation.services.exports.lookups import EVIDENCE, IN_EFFECT, Lookup
 
 BATCH_ROWS = 500  # rows read and sent at a time
+PAGE_ROWS = 5000  # rows of a query behind a connection pooler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,7 @@ class Table:
     columns: tuple[Column, ...]
     lookups: tuple[Lookup, ...] = ()
     review: str = ""  # the field path of the review
+    key: str = "pk"  # unique; the rows are in its order
 
     @property
     def _all_columns(self) -> tuple[Column | LookupColumn, ...]:
@@ -61,16 +63,37 @@ class Table:
 
     def _iter_read(self) -> Iterator[Sequence[Sequence[Any]]]:
         keys = [self.review + lookup.key for lookup in self.lookups]
-        rows = self.rows.values_list(*(column.path for column in self.columns), *keys)
+        names = [*(column.path for column in self.columns), *keys]
+        rows = self.rows.order_by(self.key)
+        settings = connections[rows.db].settings_dict
+        if settings.get("DISABLE_SERVER_SIDE_CURSORS"):
+            # Behind a connection pooler, a server-side cursor ends with its transaction, and a
+            # client-side one would hold all rows in memory.
+            yield from self._iter_pages(rows, names)
+        else:
+            yield from self._execute(rows.values_list(*names), chunked_fetch=True)
+
+    def _iter_pages(
+        self, rows: QuerySet[Any], names: Sequence[str]
+    ) -> Iterator[Sequence[Sequence[Any]]]:
+        page = rows
+        while True:
+            last, count = None, 0
+            query = page.values_list(*names, self.key)[:PAGE_ROWS]
+            for batch in self._execute(query, chunked_fetch=False):
+                last, count = batch[-1][-1], count + len(batch)
+                yield [row[:-1] for row in batch]
+            if count < PAGE_ROWS:
+                return
+            page = rows.filter(**{f"{self.key}__gt": last})
+
+    def _execute(
+        self, rows: QuerySet[Any], *, chunked_fetch: bool
+    ) -> Iterator[Sequence[Sequence[Any]]]:
         # Execute the compiled query directly: the queryset's value converters cost more than all
         # the rest here.
         compiler = rows.query.get_compiler(rows.db)
-        # Like QuerySet.iterator: behind a connection pooler, a server-side cursor ends with its
-        # transaction.
-        settings = connections[rows.db].settings_dict
-        has_server_cursors = not settings.get("DISABLE_SERVER_SIDE_CURSORS")
-        batches = compiler.execute_sql(chunked_fetch=has_server_cursors, chunk_size=BATCH_ROWS)
-        yield from batches or ()
+        yield from compiler.execute_sql(chunked_fetch=chunked_fetch, chunk_size=BATCH_ROWS) or ()
 
     def _look_up(self, batch: Sequence[Sequence[Any]]) -> list[list[Any]]:
         width = len(self.columns)
@@ -94,7 +117,8 @@ def build_decision_table(decisions: DecisionQuerySet, *, evidence: bool = False)
     )
     extra = below(review, EVIDENCE_COLUMNS) if evidence else ()
     return Table(
-        rows=rows.order_by("sequence"),
+        rows=rows,
+        key="sequence",
         columns=(*DECISION_COLUMNS, *extra),
         lookups=EVIDENCE if evidence else (),
         review=review,
@@ -105,7 +129,7 @@ def build_image_table(reviews: ReviewQuerySet, *, evidence: bool = False) -> Tab
     """Return the table of these images in order of arrival, decided or not."""
     rows = reviews.annotate(seed=build_seed(""), finding=build_finding(""), on_hold=build_hold(""))
     return Table(
-        rows=rows.order_by("pk"),
+        rows=rows,
         columns=(*IMAGE_COLUMNS, *(EVIDENCE_COLUMNS if evidence else ())),
         lookups=(*IN_EFFECT, *(EVIDENCE if evidence else ())),
     )
