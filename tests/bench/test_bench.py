@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.growth import Load, UnitCosts, make_plan
+from bench.growth import make_table as make_growth_table
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 SIZE = 1500  # enough images for all parts
 
@@ -69,3 +72,17 @@ def test_benchmarks_run_and_write_their_figures_as_json(tmp_path: Path) -> None:
     assert found["ingest"]["unsettled"] == 0
     assert found["classify"]["line_up"] == ["opennsfw"]
     assert "| decision: server CPU, ms" in done.stdout
+
+
+def test_docs_show_the_computed_sizes() -> None:
+    table = make_growth_table([100_000, 1_000_000, 10_000_000], UnitCosts())
+
+    assert table in (ROOT / "docs" / "scaling.md").read_text()
+
+
+def test_size_grows_with_the_load_and_the_costs() -> None:
+    small, large = (make_plan(Load(images_a_day=number), UnitCosts()) for number in (10**6, 10**7))
+    dear = make_plan(Load(images_a_day=10**6), UnitCosts(classify_cpu_ms=1000))
+
+    assert large.people == pytest.approx(10 * small.people)
+    assert dear.cores_of_workers > 5 * small.cores_of_workers
