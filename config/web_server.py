@@ -29,7 +29,7 @@ from granian.log import LogLevels
 from granian.server.mp import MPServer
 
 from config.draining import drain_when
-from config.worker.processes import die_with_parent
+from generation.core.parent_death import die_with_parent
 
 TARGET = "config.wsgi:application"
 # Answer probes and refusals while all other threads are busy.

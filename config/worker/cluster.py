@@ -22,8 +22,8 @@ from typing import Any
 from django_q.cluster import Sentinel
 from django_q.conf import Conf
 
-from config.worker.processes import CRASHED, die_with_parent
 from generation import jobs
+from generation.core.parent_death import CRASHED, die_with_parent
 from generation.jobs import Pool
 
 log = logging.getLogger("loupe.worker")

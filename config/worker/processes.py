@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -11,22 +10,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
-PR_SET_PDEATHSIG = 1
+from generation.core.parent_death import die_with_parent
+
 Program = subprocess.Popen[bytes]
-CRASHED = 70  # exit code
 POLL_EVERY = 0.1  # seconds
-# Loaded here because nothing should be loaded between fork and exec.
-_libc = ctypes.CDLL(None)
-
-
-def die_with_parent(parent: int, number: signal.Signals) -> None:
-    """Have the kernel send ``number`` to this process when its parent ends, however it ends.
-
-    Call it first thing after the fork.
-    """
-    _libc.prctl(PR_SET_PDEATHSIG, int(number), 0, 0, 0)
-    if os.getppid() != parent:  # it ended before the kernel was told
-        os._exit(CRASHED)
 
 
 def start_program(command: Sequence[str]) -> Program:

@@ -15,8 +15,8 @@ from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connections
 
-from config.worker.processes import die_with_parent
 from generation import imaging
+from generation.core.parent_death import die_with_parent
 from generation.core.storage import StorageUnavailableError
 from generation.services import storage_checks
 from generation.services.storing import AlreadyStoredError, import_file
