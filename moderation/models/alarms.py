@@ -41,6 +41,7 @@ class Alarm(StateMachine):
         UNVERIFIED = "unverified", "The record was not verified"
         HEADS = "heads", "The head of the record is not published"
         CHORES = "chores", "Housekeeping fails"
+        BACKUP = "backup", "The backup is old"
         TEST = "test", "Test"
 
     class Status(models.TextChoices):

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,7 @@ from moderation.models import Alarm, AlarmNotice, Chore, PeriodCount, Review, Ve
 from moderation.services import period_counts
 from moderation.services.alarms import checks, notices
 from moderation.services.alarms.conditions import CHECKS, find_all
+from moderation.services.backups.folder import BackupFolder
 from tests.config.test_outages import Away
 from tests.moderation.page_helpers import MakeReview
 
@@ -228,6 +230,24 @@ def test_storage_and_record_faults_are_alarms(clock: Clock) -> None:
     assert "The disk is full." in found[Kind.STORAGE]
     assert "2 faults" in found[Kind.FAULTS]
     assert "7 days" in found[Kind.UNVERIFIED]
+
+
+def test_old_or_unreadable_backup_is_an_alarm(clock: Clock, settings: Any, tmp_path: Path) -> None:
+    def find() -> list[str]:
+        return [each.message for each in find_all()[0] if each.kind == Kind.BACKUP]
+
+    assert find() == [], "no folder is set"
+    settings.ALARM_BACKUP_FOLDER, settings.ALARM_BACKUP_HOURS = tmp_path / "backups", 26
+    assert "cannot be read" in find()[0]
+
+    folder = BackupFolder.prepare(tmp_path / "backups")
+    assert "There is no backup" in find()[0]
+    for hours, is_old in ((30, True), (2, False)):
+        made = clock.now - timedelta(hours=hours)
+        snapshot = folder.snapshots / f"{made:%Y%m%dT%H%M%S.%fZ}"
+        snapshot.mkdir(parents=True)
+        (snapshot / "manifest.json").write_text("{}")
+        assert bool(find()) is is_old
 
 
 def test_broken_check_is_an_alarm_and_does_not_silence_the_others(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from django.conf import settings
@@ -19,11 +19,13 @@ from generation.models import GenerationRequest, JobSlot, ProviderState
 from generation.services import storage_checks
 from moderation.models import Alarm, Chore, Decision, Review, Verification
 from moderation.services import metrics, published_heads
+from moderation.services.backups.folder import BackupError, BackupFolder
 
 Kind = Alarm.Kind
 # A host without a worker for longer has probably been taken out of service.
 REMOVED_AFTER: Final = timedelta(days=1)
 ERROR_MAX: Final = 300
+SNAPSHOT_NAME: Final = "%Y%m%dT%H%M%S.%fZ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +206,25 @@ def find_failing_chores(now: datetime) -> Iterator[Finding]:
         )
 
 
+def find_old_backup(now: datetime) -> Iterator[Finding]:
+    root, hours = settings.ALARM_BACKUP_FOLDER, settings.ALARM_BACKUP_HOURS
+    if root is None:
+        return
+    todo = "To do: run `loupe backup` and see why its timer did not."
+    try:
+        names = BackupFolder.open(root).list_snapshots()
+    except BackupError as error:
+        yield Finding(Kind.BACKUP, f"The folder of backups cannot be read: {error} {todo}")
+        return
+    newest = max((datetime.strptime(name, SNAPSHOT_NAME) for name in names), default=None)
+    if newest is None or now - newest.replace(tzinfo=UTC) > timedelta(hours=hours):
+        age = _describe_wait(newest.replace(tzinfo=UTC), now) if newest else ""
+        state = f"The newest backup is {age} old" if age else "There is no backup"
+        yield Finding(
+            Kind.BACKUP, f"{state}; the limit is {hours} hours (ALARM_BACKUP_HOURS). {todo}"
+        )
+
+
 CHECKS: Final[dict[Alarm.Kind, Callable[[datetime], Iterator[Finding]]]] = {
     Kind.QUEUE: find_old_queue,
     Kind.ESCALATED: find_old_escalations,
@@ -216,4 +237,5 @@ CHECKS: Final[dict[Alarm.Kind, Callable[[datetime], Iterator[Finding]]]] = {
     Kind.UNVERIFIED: find_unverified_record,
     Kind.HEADS: find_unpublished_heads,
     Kind.CHORES: find_failing_chores,
+    Kind.BACKUP: find_old_backup,
 }
