@@ -25,6 +25,8 @@ OVERVIEW = {
     "Images and the record": {
         "import_images": "import files or folders",
         "export_decisions": "write the record to a file",
+        "backup": "copy the database and all files into a folder, while Loupe runs",
+        "restore": "fill an empty installation from such a folder",
         "verify_decisions": "read the whole record and report altered rows",
         "verify_assets": "read all image files and report missing and altered ones",
     },

@@ -101,6 +101,20 @@ class Site:
         port = (proxy or self.nginx).port
         return {"url": f"https://127.0.0.1:{port}", "headers": headers, "verify": False}
 
+    def copy_settings(self, environment: Path, name: str) -> Host:
+        """Return a third host with the same keys, and a database and a bucket of its own."""
+        host = Host(environment, name=name)
+        text = self.first.settings.read_text()
+        for setting, value in {
+            "DATABASE_URL": self.postgres.url.rpartition("/")[0] + f"/{name}",
+            "REDIS_URL": self.redis.url.removesuffix("0") + "1",
+            "S3_PREFIX": name,
+        }.items():
+            text, changed = re.subn(rf"(?m)^{setting}=.*$", f"{setting}={value}", text)
+            assert changed == 1, setting
+        host.settings.write_text(text)
+        return host
+
     def reporting(self) -> str:
         """Return the names of the hosts whose workers have reported."""
         return self.postgres.ask(
@@ -186,8 +200,8 @@ def upgrade_and_roll_back(
     wait_for_decision(moderator)
 
 
-def test_site_runs_on_two_hosts_is_upgraded_while_people_work(
-    site: Site, next_environment: Path
+def test_site_runs_on_two_hosts_is_upgraded_and_restored_elsewhere(
+    site: Site, environment: Path, next_environment: Path
 ) -> None:
     operator, moderator = (site.first.browse(**site.browse()) for _ in range(2))
     start_both(site, operator, moderator)
@@ -199,3 +213,17 @@ def test_site_runs_on_two_hosts_is_upgraded_while_people_work(
     assert set(traffic.statuses) == {200}
     assert "4 decisions" in site.first.loupe("verify_decisions")
     site.first.loupe("verify_assets")
+
+    folder = site.first.folder / "backup"
+    site.first.loupe("backup", str(folder))
+    site.postgres.ask("CREATE DATABASE elsewhere")
+    with site.copy_settings(environment, "elsewhere") as elsewhere:
+        elsewhere.loupe("restore", str(folder))
+        assert "4 decisions" in elsewhere.loupe("verify_decisions")
+        elsewhere.loupe("verify_assets")
+        elsewhere.loupe("setup")
+        elsewhere.start()
+        with Nginx(elsewhere.port) as proxy:
+            again = elsewhere.browse(**site.browse(proxy))
+            again.log_in("bob")
+            assert again.http.get("/history/").text.count("Approve") >= 4
