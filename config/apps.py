@@ -7,7 +7,7 @@ from django.apps import AppConfig
 from django.conf import settings
 from django.core.checks import register
 from django.db.backends.signals import connection_created
-from django.db.models.signals import pre_save
+from django.db.models.signals import post_save, pre_save
 
 from config.checks import check_classifiers_can_run
 from config.error_reports import start_sentry
@@ -19,6 +19,14 @@ from config.tracing import start_tracing
 def drop_parameters(instance: Any, **_: Any) -> None:
     """Delete the sent data of a failed log-in: it is not needed and may contain secrets."""
     instance.get_data = instance.post_data = ""
+
+
+def end_sessions_of_inactive(instance: Any, **_: Any) -> None:
+    """Delete the sessions of a deactivated account: they stay ended after a reactivation."""
+    if not instance.is_active:
+        from moderation.services import browser_sessions  # imports models
+
+        browser_sessions.end_all(instance)
 
 
 class LoginAttemptsConfig(AxesConfig):  # type: ignore[misc]  # axes has no types
@@ -47,3 +55,4 @@ class LoupeConfig(AppConfig):
         from config.middleware import note_login
 
         user_logged_in.connect(note_login)
+        post_save.connect(end_sessions_of_inactive, sender="auth.User")

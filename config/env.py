@@ -106,6 +106,20 @@ def words(name: str, default: str = "", *, choices: Iterable[str] = ()) -> list[
     return found
 
 
+def pairs(name: str, *, choices: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the entries of a comma-separated list of ``name=choice``."""
+    known, found = list(choices), []
+    for entry in words(name):
+        key, sign, value = (part.strip() for part in entry.rpartition("="))
+        if not sign or not key or value not in known:
+            raise ImproperlyConfigured(
+                f"{name} contains {entry!r}. Write group=role pairs, for example"
+                f" {name}=moderators={known[0]}. Roles: {', '.join(known)}."
+            )
+        found.append((key, value))
+    return found
+
+
 def choice(name: str, default: str, *, choices: Iterable[str]) -> str:
     """Return one of the choices."""
     value = text(name, default)

@@ -275,6 +275,8 @@ AXES_HANDLER = "config.auth.limits.LoginLimits"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25
+# Attempts during a lock neither count nor prolong it.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_LOCKOUT_CALLABLE = "config.views.show_lockout"
 AXES_HTTP_RESPONSE_CODE = 429
 AXES_VERBOSE = False
@@ -299,14 +301,63 @@ SECURE = PUBLIC_URL.startswith("https://")
 # Exports, keys, roles and policies ask again after this time. 0: they never ask.
 RECENT_LOGIN_MINUTES = env.integer("RECENT_LOGIN_MINUTES", 15, low=0, high=1440)
 ACCOUNT_ADAPTER = "config.auth.adapters.AccountAdapter"
+ACCOUNT_REAUTHENTICATION_METHODS = ["password", "mfa"]
 ACCOUNT_FORMS = {"login": "config.auth.forms.LoginForm"}
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_SESSION_REMEMBER = True
-PASSWORD_LOGIN = True
+PASSWORD_LOGIN = env.boolean("PASSWORD_LOGIN", default=True)
+# Single sign-on: what Loupe is at the identity provider, or None.
 OIDC: dict[str, str] | None = None
-OIDC_MFA = False
+OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET = (
+    env.url("OIDC_ISSUER"),
+    env.text("OIDC_CLIENT_ID"),
+    env.text("OIDC_CLIENT_SECRET"),
+)
+OIDC_NAME = env.text("OIDC_NAME", "single sign-on")
+OIDC_GROUPS_CLAIM = env.text("OIDC_GROUPS_CLAIM", "groups")
+OIDC_GROUP_ROLES = env.pairs("OIDC_GROUP_ROLES", choices=ROLES)
+OIDC_CREATE_ACCOUNTS = env.boolean("OIDC_CREATE_ACCOUNTS", default=False)
+# Whether a log-in there counts as a second factor, because the provider asks for one.
+OIDC_MFA = env.boolean("OIDC_MFA", default=False)
+if OIDC_ISSUER and not (OIDC_CLIENT_ID and OIDC_CLIENT_SECRET):
+    raise ImproperlyConfigured(
+        "OIDC_ISSUER is set, so OIDC_CLIENT_ID and OIDC_CLIENT_SECRET must be set too."
+    )
+if OIDC_ISSUER.startswith("http://") and SECURE:
+    raise ImproperlyConfigured("OIDC_ISSUER must be an https address, because PUBLIC_URL is one.")
+if not OIDC_ISSUER and not PASSWORD_LOGIN:
+    raise ImproperlyConfigured(
+        "PASSWORD_LOGIN=0 needs single sign-on: set OIDC_ISSUER, OIDC_CLIENT_ID and"
+        " OIDC_CLIENT_SECRET, or nobody can log in."
+    )
+# Tokens of the directory that creates and closes accounts; several while one replaces another.
+SCIM_TOKEN = env.words("SCIM_TOKEN")
+if any(len(_token) < 32 for _token in SCIM_TOKEN):
+    raise ImproperlyConfigured(
+        "SCIM_TOKEN can be guessed: it needs 32 characters or more. Make one with: python -c"
+        " 'import secrets; print(secrets.token_urlsafe(50))'"
+    )
+SOCIALACCOUNT_ADAPTER = "config.auth.social.SocialAdapter"
+SOCIALACCOUNT_PROVIDERS: dict[str, Any] = {}
+if OIDC_ISSUER:
+    # The issuer as the provider spells it: with a slash at the end, if it writes one.
+    OIDC = {"issuer": env.text("OIDC_ISSUER"), "name": OIDC_NAME}
+    SOCIALACCOUNT_PROVIDERS = {
+        "openid_connect": {
+            "OAUTH_PKCE_ENABLED": True,
+            "APPS": [
+                {
+                    "provider_id": "sso",
+                    "name": OIDC_NAME,
+                    "client_id": OIDC_CLIENT_ID,
+                    "secret": OIDC_CLIENT_SECRET,
+                    "settings": {"server_url": OIDC_ISSUER},
+                }
+            ],
+        }
+    }
 # Roles whose people need a second factor.
 MFA_REQUIRED_ROLES = env.words("MFA_REQUIRED_ROLES", choices=ROLES)
 MFA_ADAPTER = "config.auth.adapters.MfaAdapter"

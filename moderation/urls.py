@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import include, path, re_path
 
-from moderation.api import nanogpt, scenario
+from moderation.api import nanogpt, scenario, scim
 from moderation.api.novita import urls
 from moderation.api.openapi import document
 from moderation.forms.exports import EXPORTS
@@ -307,6 +307,7 @@ urlpatterns = [
     path("team/<int:pk>/reactivation/", team.person_reactivate, name="person-reactivate"),
     path("team/<int:pk>/sessions/end/", team.person_session_end, name="person-session-end"),
     path("team/<int:pk>/password/", team.person_password, name="person-password"),
+    path("team/<int:pk>/factors/removal/", team.person_factor_reset, name="person-factor-reset"),
     path(
         "team/<int:pk>/keys/revocation/",
         api_keys.person_keys_revoke,
@@ -332,6 +333,10 @@ urlpatterns = [
         name="rotate-webhook-secret",
     ),
     path("developers/keys/<uuid:uuid>/webhook-test/", developers.test_webhook, name="webhook-test"),
+    path("scim/v2/Users", scim.user_list, name="scim-user-list"),
+    path("scim/v2/Users/<int:pk>", scim.user_detail, name="scim-user-detail"),
+    path("scim/v2/ServiceProviderConfig", scim.service_provider_config, name="scim-service"),
+    path("scim/v2/ResourceTypes", scim.resource_types, name="scim-resources"),
     # URLs of other services' formats, without a trailing slash.
     path("api/nsfw/image", nanogpt.classify, name="nanogpt-classify"),
     path("api/openapi.json", document.document, name="openapi"),

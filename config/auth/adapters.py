@@ -44,6 +44,13 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth ha
         django-allauth would count them by name alone, which lets anybody lock a person out.
         """
 
+    def clean_name(self, name: str) -> str:
+        """Return a valid user name from the name at an identity provider."""
+        kept = "".join(
+            character for character in name if character.isalnum() or character in "@.+-_"
+        )
+        return kept[:140] or "person"
+
     def login(self, request: HttpRequest, user: User) -> None:
         login(request, user, backend=BACKEND)
 

@@ -16,6 +16,7 @@ OPEN = {
     "account_logout",
     "account_reauthenticate",
     "single-sign-on-again",
+    "single-sign-on-continue",
 }
 REASON = "Your role needs a second factor. Set one up first."
 

@@ -14,7 +14,7 @@ from allauth.mfa.webauthn import views as webauthn
 from django.contrib.auth.decorators import login_not_required
 from django.urls import path
 
-from config.auth import views
+from config.auth import oidc, views
 
 urlpatterns = [
     path("login/", views.Login.as_view(), name="account_login"),
@@ -47,6 +47,15 @@ urlpatterns = [
         name="mfa_reauthenticate_webauthn",
     ),
     path("reauthenticate/download/", views.download_start, name="download-start"),
+    path("reauthenticate/sso/", oidc.again, name="single-sign-on-again"),
+    path("reauthenticate/continue/", oidc.resume, name="single-sign-on-continue"),
+    path("sso/<slug:provider_id>/login/", oidc.login, name="openid_connect_login"),
+    path("sso/<slug:provider_id>/callback/", oidc.callback, name="openid_connect_callback"),
+    path(
+        "sso/cancelled/",
+        login_not_required(views.single_sign_on_cancel),
+        name="socialaccount_login_cancelled",
+    ),
     path("factors/", mfa.index, name="mfa_index"),
     path("factors/app/", totp.activate_totp, name="mfa_activate_totp"),
     path("factors/app/removal/", totp.deactivate_totp, name="mfa_deactivate_totp"),

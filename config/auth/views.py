@@ -21,7 +21,7 @@ from django.http import (
     HttpResponseNotAllowed,
     HttpResponseRedirect,
 )
-from django.shortcuts import render
+from django.shortcuts import render, resolve_url
 from django.urls import reverse_lazy
 from django.utils.decorators import method_decorator
 from django.utils.http import url_has_allowed_host_and_scheme
@@ -179,6 +179,13 @@ def download_start(request: HttpRequest) -> HttpResponse:
     if "to" not in places:
         raise Http404
     return render(request, "account/download_start.html", places)
+
+
+@require_safe
+def single_sign_on_cancel(request: HttpRequest) -> HttpResponse:
+    """Return to the log-in page from an identity provider that logged nobody in."""
+    messages.error(request, "You were not logged in there. Try again, or log in another way.")
+    return HttpResponseRedirect(resolve_url(settings.LOGIN_URL))
 
 
 # --- Second factors ---

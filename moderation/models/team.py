@@ -142,6 +142,7 @@ class TeamEvent(models.Model):
         PASSWORD = "password", "Set a new password by link"
         SESSIONS = "sessions", "Ended sessions"
         KEY = "key", "Changed an API key"
+        FACTORS = "factors", "Reset the second factors"
 
     kind = models.CharField(max_length=11, choices=Kind)
     actor = models.ForeignKey(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import Group, User
 from django.db.models import Count, F, Prefetch, Q, QuerySet
 from django.urls import reverse
@@ -236,6 +237,7 @@ def build_person(viewer: User, person: User) -> dict[str, Any]:
     held = set(person.groups.filter(name__in=roles.ROLES).values_list("name", flat=True))
     events = TeamEvent.objects.filter(person=person).select_related("actor", "person")
     activity = getattr(person, "last_activity", None)
+    factors = Authenticator.objects.filter(user=person).order_by("pk")
     keys: list[KeyRow] = []
     if viewer.has_perm("generation.view_apikey"):
         newest = ApiKey.objects.filter(owner=person).select_related("owner")
@@ -254,6 +256,7 @@ def build_person(viewer: User, person: User) -> dict[str, Any]:
         "orphaned_keys": api_keys.count_orphaned(person) if keys else 0,
         "may_revoke_keys": viewer.has_perm("generation.change_apikey")
         and any(row.is_usable for row in keys),
+        "factors": [factor.get_type_display() for factor in factors],
         "link": Invitation.objects.open().filter(person=person).order_by("-pk").first(),
     }
 

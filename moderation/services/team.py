@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
+from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -41,7 +42,7 @@ def explain_refusal(actor: User, person: User) -> str:
         return SELF_REFUSED
     if actor.is_superuser:
         return ""
-    if person.is_superuser or person.is_staff or _has_more_than_roles(person):
+    if person.is_superuser or person.is_staff or has_more_than_roles(person):
         return (
             "This account has rights beyond the roles, so only an administrator can change its"
             " access."
@@ -49,7 +50,7 @@ def explain_refusal(actor: User, person: User) -> str:
     return ""
 
 
-def _has_more_than_roles(person: User) -> bool:
+def has_more_than_roles(person: User) -> bool:
     held = Permission.objects.filter(Q(user=person) | Q(group__user=person))
     of_roles = Permission.objects.filter(group__name__in=roles.ROLES)
     return held.exclude(pk__in=of_roles.values("pk")).exists()
@@ -76,9 +77,14 @@ def _require_change(actor: User, person: User) -> None:
         raise TeamError(refusal)
 
 
-def _require_other_operator(person: User) -> None:
+def is_last_operator(person: User) -> bool:
     operators = User.objects.filter(groups__name=OPERATOR, is_active=True)
-    if operators.filter(pk=person.pk).exists() and not operators.exclude(pk=person.pk).exists():
+    is_one = operators.filter(pk=person.pk).exists()
+    return is_one and not operators.exclude(pk=person.pk).exists()
+
+
+def _require_other_operator(person: User) -> None:
+    if is_last_operator(person):
         raise TeamError("This is the last operator. Give somebody else that role first.")
 
 
@@ -86,7 +92,7 @@ def _record(kind: Kind, actor: User, person: User | None = None, details: str = 
     TeamEvent.objects.create(kind=kind, actor=actor, person=person, details=details[:400])
 
 
-def _name(names: Collection[str]) -> str:
+def name_roles(names: Collection[str]) -> str:
     return ", ".join(name for name in roles.ROLES if name in names) or "no role"
 
 
@@ -105,9 +111,9 @@ def set_roles(*, actor: User, person: User, names: Collection[str]) -> None:
             _require_other_operator(person)
         person.groups.remove(*Group.objects.filter(name__in=before - after))
         person.groups.add(*Group.objects.filter(name__in=after - before))
-        _record(Kind.ROLES, actor, person, f"from {_name(before)} to {_name(after)}")
+        _record(Kind.ROLES, actor, person, f"from {name_roles(before)} to {name_roles(after)}")
         if OPERATOR in before - after:
-            _revoke_sent(person)
+            revoke_sent(person)
 
 
 # --- Accounts ---
@@ -118,13 +124,19 @@ def deactivate(*, actor: User, person: User) -> None:
     with _changing(actor):
         _require_change(actor, person)
         _require_other_operator(person)
-        if not User.objects.filter(pk=person.pk, is_active=True).update(is_active=False):
-            return
-        browser_sessions.end_all(person)
-        Review.objects.filter(claimed_by=person).update(claimed_by=None, claimed_until=None)
-        _revoke_sent(person)
-        Invitation.objects.open().filter(person=person).update(revoked_at=timezone.now())
-        _record(Kind.DEACTIVATED, actor, person)
+        if close_account(person):
+            _record(Kind.DEACTIVATED, actor, person)
+
+
+def close_account(person: User) -> bool:
+    """End everything by which a person can act; return False if the account was closed before."""
+    if not User.objects.filter(pk=person.pk, is_active=True).update(is_active=False):
+        return False
+    browser_sessions.end_all(person)
+    Review.objects.filter(claimed_by=person).update(claimed_by=None, claimed_until=None)
+    revoke_sent(person)
+    Invitation.objects.open().filter(person=person).update(revoked_at=timezone.now())
+    return True
 
 
 def reactivate(*, actor: User, person: User) -> None:
@@ -133,7 +145,7 @@ def reactivate(*, actor: User, person: User) -> None:
         _require_change(actor, person)
         if User.objects.filter(pk=person.pk, is_active=False).update(is_active=True):
             held = person.groups.values_list("name", flat=True)
-            _record(Kind.REACTIVATED, actor, person, _name(held))
+            _record(Kind.REACTIVATED, actor, person, name_roles(held))
 
 
 def end_sessions(*, actor: User, person: User) -> int:
@@ -143,6 +155,18 @@ def end_sessions(*, actor: User, person: User) -> int:
         ended = browser_sessions.end_all(person)
         _record(Kind.SESSIONS, actor, person, f"{ended} ended")
         return ended
+
+
+def reset_factors(*, actor: User, person: User) -> int:
+    """Delete the second factors of a person and end their sessions. Raises TeamError."""
+    with _changing(actor):
+        _require_change(actor, person)
+        deleted = Authenticator.objects.filter(user=person)
+        count = deleted.exclude(type=Authenticator.Type.RECOVERY_CODES).count()
+        deleted.delete()
+        browser_sessions.end_all(person)
+        _record(Kind.FACTORS, actor, person, f"{count} removed")
+        return count
 
 
 # --- Invitations and links ---
@@ -155,7 +179,7 @@ def invite(*, actor: User, names: Collection[str], email: str = "") -> tuple[Inv
         if not chosen:
             raise TeamError("Choose at least one role.")
         made = Invitation.make(created_by=actor, email=email, roles=chosen)
-        _record(Kind.INVITED, actor, None, f"{email or 'by link'}: {_name(chosen)}")
+        _record(Kind.INVITED, actor, None, f"{email or 'by link'}: {name_roles(chosen)}")
         return made
 
 
@@ -213,7 +237,7 @@ def revoke(*, actor: User, invitation: Invitation) -> bool:
         return True
 
 
-def _revoke_sent(person: User) -> None:
+def revoke_sent(person: User) -> None:
     """End the open invitations that a person has sent: they would be a way back in."""
     Invitation.objects.open().filter(created_by=person).update(revoked_at=timezone.now())
 
@@ -254,7 +278,7 @@ def accept(*, invitation: Invitation, person: User) -> User:
         person.groups.set(Group.objects.filter(name__in=chosen))
         Invitation.objects.filter(pk=invitation.pk).update(person=person)
         sender = invitation.created_by.get_username()
-        _record(Kind.JOINED, person, person, f"{_name(chosen)}; invited by {sender}")
+        _record(Kind.JOINED, person, person, f"{name_roles(chosen)}; invited by {sender}")
         return person
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import SetPasswordForm
@@ -37,16 +38,21 @@ def invitation_accept(request: HttpRequest, token: str) -> HttpResponse:
         return _render(request, status=410, problem=GONE)
     if request.user.is_authenticated:
         return _render(request, status=409, logged_in=True)
+    if settings.OIDC and request.method == "GET":
+        request.session["invitation"] = invitation.digest  # config/auth/social.py reads it
     if invitation.kind == Invitation.Kind.PASSWORD:
         return _reset(request, invitation)
     return _join(request, invitation)
 
 
 def _render(request: HttpRequest, *, status: int = 200, **context: Any) -> HttpResponse:
+    context |= {"oidc": settings.OIDC, "has_password_login": settings.PASSWORD_LOGIN}
     return render(request, "account/invitation.html", context, status=status)
 
 
 def _join(request: HttpRequest, invitation: Invitation) -> HttpResponse:
+    if request.method == "POST" and not settings.PASSWORD_LOGIN:
+        return _render(request, status=409, problem="Log-in by password is off.")
     form = NewPersonForm(request.POST if request.method == "POST" else None)
     if not form.is_bound or not form.is_valid():
         status = 422 if form.is_bound else 200

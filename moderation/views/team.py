@@ -165,6 +165,19 @@ def person_session_end(request: DeskRequest, pk: int) -> HttpResponse:
 @require_POST
 @manage
 @requires_recent_login()
+def person_factor_reset(request: DeskRequest, pk: int) -> HttpResponse:
+    person = get_object_or_404(User, pk=pk)
+
+    def change() -> str:
+        team.reset_factors(actor=request.user, person=person)
+        return f"{person.get_username()} has no second factor now. All sessions have ended."
+
+    return _change(request, person, change)
+
+
+@require_POST
+@manage
+@requires_recent_login()
 def person_password(request: DeskRequest, pk: int) -> HttpResponse:
     """Make a link for a new password: sent by mail if possible, else shown in this response."""
     person = get_object_or_404(User, pk=pk)

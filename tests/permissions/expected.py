@@ -313,6 +313,17 @@ PAGES: dict[str, tuple[str, str]] = {
         "302 404 404 404 404 404 404 404",
         "302 405 405 405 405 405 405 405",
     ),
+    "reauthenticate/sso/": (
+        "302 404 404 404 404 404 404 404",
+        "302 405 405 405 405 405 405 405",
+    ),
+    "reauthenticate/continue/": (
+        "302 302 302 302 302 302 302 302",
+        "302 405 405 405 405 405 405 405",
+    ),
+    "sso/<slug:provider_id>/login/": ("404", "405"),
+    "sso/<slug:provider_id>/callback/": ("404", "405"),
+    "sso/cancelled/": ("302", "405"),
     "factors/": ("302 200 200 200 200 200 200 200", "302 405 405 405 405 405 405 405"),
     "factors/app/": ("302 200 200 200 200 200 200 200", "302 200 200 200 200 200 200 200"),
     "factors/app/removal/": (
@@ -403,6 +414,10 @@ PAGES: dict[str, tuple[str, str]] = {
     "team/<int:pk>/password/": (
         "302 405 405 405 405 405 405 405",
         "302 403 403 403 403 403 403 200",
+    ),
+    "team/<int:pk>/factors/removal/": (
+        "302 405 405 405 405 405 405 405",
+        "302 403 403 403 403 403 403 303",
     ),
     "team/<int:pk>/keys/revocation/": (
         "302 405 405 405 405 405 405 405",
@@ -556,6 +571,7 @@ OTHER_ROLES: dict[str, dict[str, str]] = {
         "team/<int:pk>/reactivation/": "405 303",
         "team/<int:pk>/sessions/end/": "405 303",
         "team/<int:pk>/password/": "405 200",
+        "team/<int:pk>/factors/removal/": "405 303",
         "requests/<uuid:uuid>/": "200 405",
         "requests/<uuid:uuid>/cancellation/": "405 302",
         "requests/<uuid:uuid>/retry/": "405 409",
@@ -589,6 +605,10 @@ API: dict[str, tuple[str, str, str]] = {
     "v3/images/<str:token>.<slug:extension>": ("403 405", "403", "405"),
     "v3/[\\s\\S]*$": ("404 404", "404", "404"),
     "webhooks/novita/<str:secret>": ("405 404", "405", "404"),
+    "scim/v2/Users": ("404 404", "404", "404"),
+    "scim/v2/Users/<int:pk>": ("404 404", "404", "404"),
+    "scim/v2/ServiceProviderConfig": ("404 404", "404", "404"),
+    "scim/v2/ResourceTypes": ("404 404", "404", "404"),
 }
 
 # Model → admin pages that a lead, an auditor, a user manager and a superuser may open: v(iew),

@@ -132,6 +132,8 @@ def route_values(
         "<str:token>.<slug:extension>": "token.png",
         "<path:content_type_id>/<path:object_id>": "999999/1",
         "<str:uidb36>/<str:key>": "1/nothing",
+        "scim/v2/Users/<int:pk>": "scim/v2/Users/999999",
+        "sso/<slug:provider_id>": "sso/sso",
         "factors/passkeys/<int:pk>": "factors/passkeys/999999",
         "(?P<url>.*)$": "nowhere",
         "[\\s\\S]*$": "nowhere",

@@ -1,0 +1,131 @@
+"""Single sign-on: the way to the identity provider and back (OpenID Connect)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from allauth.account.internal.flows.reauthentication import resume_request
+from allauth.socialaccount.helpers import render_authentication_error
+from allauth.socialaccount.models import SocialLogin
+from allauth.socialaccount.providers.oauth2.client import OAuth2Error
+from allauth.socialaccount.providers.oauth2.views import OAuth2CallbackView
+from allauth.socialaccount.providers.openid_connect.views import OpenIDConnectOAuth2Adapter
+from django.conf import settings
+from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.contrib.auth.decorators import login_not_required
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import resolve_url
+from django.urls import reverse
+from django.utils.crypto import get_random_string
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+PROVIDER = "sso"
+UNREACHABLE = "The identity provider does not answer as expected. Try again in a moment."
+# Of requests, whose errors are OSErrors, and of answers that are no JSON or lack a member.
+FAULTS = (OAuth2Error, OSError, ValueError, KeyError, TypeError)
+
+
+class IdentityProvider(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # allauth has no types
+    """The provider of OIDC_ISSUER.
+
+    django-allauth checks issuer, audience and expiry of the ID token, which comes straight from the
+    token endpoint over TLS. The checks here are those of OpenID Connect Core that it leaves out.
+    """
+
+    @property
+    def openid_config(self) -> dict[str, Any]:
+        config: dict[str, Any] = super().openid_config
+        if settings.OIDC is None or config.get("issuer") != settings.OIDC["issuer"]:
+            raise OAuth2Error(f"The provider calls itself {config.get('issuer')!r}.")
+        return config
+
+    def complete_login(
+        self, request: HttpRequest, app: Any, token: Any, **kwargs: Any
+    ) -> SocialLogin:
+        login = super().complete_login(request, app, token, **kwargs)
+        claims = login.account.extra_data
+        id_token, userinfo = claims.get("id_token"), claims.get("userinfo") or {}
+        if not id_token or userinfo.get("sub", id_token.get("sub")) != id_token.get("sub"):
+            raise OAuth2Error("The ID token is missing, or is about somebody else.")
+        return login
+
+
+def _guard(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Return a view that exists with OIDC_ISSUER only, and turns faults into a page."""
+
+    @never_cache
+    @require_safe
+    def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if settings.OIDC is None or kwargs.get("provider_id", PROVIDER) != PROVIDER:
+            raise Http404
+        try:
+            return view(request)
+        except FAULTS as error:
+            answer: HttpResponse = render_authentication_error(
+                request, IdentityProvider(request, PROVIDER).get_provider(), exception=error
+            )
+            return answer
+
+    return wrapper
+
+
+def _go(request: HttpRequest, *, process: str, next_url: str, **params: str) -> HttpResponse:
+    provider = IdentityProvider(request, PROVIDER).get_provider()
+    nonce = get_random_string(32)
+    answer: HttpResponse = provider.redirect(
+        request,
+        process=process,
+        next_url=next_url,
+        auth_params={"nonce": nonce, **params},
+        nonce=nonce,
+    )
+    return answer
+
+
+def _find_next(request: HttpRequest, default: str) -> str:
+    url = request.GET.get(REDIRECT_FIELD_NAME, "")
+    is_ours = url.startswith("/") and url_has_allowed_host_and_scheme(url, allowed_hosts=None)
+    return url if is_ours else default
+
+
+@login_not_required
+@_guard
+def login(request: HttpRequest) -> HttpResponse:
+    """Go to the identity provider to log in."""
+    if request.user.is_authenticated:
+        return HttpResponseRedirect(resolve_url(settings.LOGIN_REDIRECT_URL))
+    next_url = _find_next(request, resolve_url(settings.LOGIN_REDIRECT_URL))
+    return _go(request, process="login", next_url=next_url)
+
+
+@login_not_required
+@_guard
+def callback(request: HttpRequest) -> HttpResponse:
+    """Return from the identity provider."""
+    view = OAuth2CallbackView.adapter_view(IdentityProvider(request, PROVIDER))
+    answer: HttpResponse = view(request)
+    return answer
+
+
+@_guard
+def again(request: HttpRequest) -> HttpResponse:
+    """Go to the identity provider to prove who one is, then continue."""
+    back = urlencode({REDIRECT_FIELD_NAME: _find_next(request, "/")})
+    return _go(
+        request,
+        process="redirect",
+        next_url=f"{reverse('single-sign-on-continue')}?{back}",
+        prompt="login",
+        max_age="0",
+    )
+
+
+@require_safe
+@never_cache
+def resume(request: HttpRequest) -> HttpResponse:
+    """Continue what was begun before the question."""
+    answer: HttpResponse | None = resume_request(request)
+    return answer or HttpResponseRedirect(resolve_url(settings.LOGIN_REDIRECT_URL))

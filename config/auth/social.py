@@ -1,0 +1,97 @@
+"""Accounts of people who log in at the identity provider."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+
+from config.auth.adapters import AccountAdapter
+from generation.core import recent_login
+from moderation.services import single_sign_on, team
+from moderation.services.single_sign_on import Identity, SignInError
+
+log = logging.getLogger("loupe.login")
+
+INVITATION = "invitation"  # in the session: the digest of the invitation that was opened
+FRESH = 300  # seconds; a provider that states the time of the log-in must state a recent one
+
+
+class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has no types
+    """Checks of every return from the identity provider. Nobody signs up by a form."""
+
+    def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:
+        return False
+
+    def on_authentication_error(
+        self,
+        request: HttpRequest,
+        provider: Any,
+        error: Any = None,
+        exception: Exception | None = None,
+        extra_context: dict[str, Any] | None = None,
+    ) -> None:
+        """Log why somebody was not let in; show the reason if it is written for people."""
+        log.warning("Single sign-on was refused: %s", str(exception or error)[:300])
+        if extra_context is not None and isinstance(exception, PermissionDenied):
+            extra_context["reason"] = str(exception)
+
+    def pre_social_login(self, request: HttpRequest, sociallogin: Any) -> None:
+        """Find or create the account, and let its roles follow the groups.
+
+        Raises PermissionDenied, whose text is shown.
+        """
+        id_token = sociallogin.account.extra_data.get("id_token") or {}
+        nonce = sociallogin.state.get("nonce")
+        if not nonce or id_token.get("nonce") != nonce:
+            raise PermissionDenied("This answer does not belong to your log-in. Start again.")
+        process = sociallogin.state.get("process")
+        if process == "redirect":
+            _confirm(request, sociallogin, id_token)
+        elif process == "login":
+            self._enter(request, sociallogin)
+        else:  # connecting by a link would let others tie their identity to an open session
+            raise PermissionDenied("Accounts are not connected in this way.")
+
+    def _enter(self, request: HttpRequest, sociallogin: Any) -> None:
+        try:
+            identity = _read_identity(sociallogin)
+            if sociallogin.is_existing:
+                person: User = sociallogin.user
+            else:
+                digest = request.session.pop(INVITATION, "")
+                person = single_sign_on.find_or_create(
+                    identity, invitation=team.find_usable(digest) if digest else None
+                )
+                sociallogin.connect(request, person)
+            single_sign_on.follow_groups(person, identity)
+        except SignInError as error:
+            raise PermissionDenied(str(error)) from error
+
+
+def _read_identity(sociallogin: Any) -> Identity:
+    claims = sociallogin.account.extra_data
+    known = {**(claims.get("id_token") or {}), **(claims.get("userinfo") or {})}
+    verified = [mail.email for mail in sociallogin.email_addresses if mail.verified]
+    name = str(known.get("preferred_username") or known.get("email") or known["sub"])
+    return Identity(
+        username=AccountAdapter().clean_name(name),
+        email=verified[0] if verified else "",
+        groups=single_sign_on.read_groups(known),
+    )
+
+
+def _confirm(request: HttpRequest, sociallogin: Any, id_token: dict[str, Any]) -> None:
+    if not request.user.is_authenticated or sociallogin.user != request.user:
+        raise PermissionDenied(
+            f"You are another person at {settings.OIDC['name']} than here."  # type: ignore[index]
+        )
+    if time.time() - float(id_token.get("auth_time", time.time())) > FRESH:
+        raise PermissionDenied("The identity provider did not ask who you are. Log out there.")
+    recent_login.note_login(request)
