@@ -162,7 +162,7 @@ def reset_factors(*, actor: User, person: User) -> int:
     with _changing(actor):
         _require_change(actor, person)
         deleted = Authenticator.objects.filter(user=person)
-        count = deleted.exclude(type=Authenticator.Type.RECOVERY_CODES).count()
+        count: int = deleted.exclude(type=Authenticator.Type.RECOVERY_CODES).count()
         deleted.delete()
         browser_sessions.end_all(person)
         _record(Kind.FACTORS, actor, person, f"{count} removed")
