@@ -14,13 +14,11 @@ from uuid import uuid4
 
 import boto3
 import pytest
-from django.core.files.storage import storages
 
 from config.asset_storage import build_bucket, build_entry
 from generation.core.bucket import BucketStorage
-from generation.core.storage import FOLDERS, get_asset_storage
-from generation.models import Asset
 from tests.deploy.servers import Server
+from tests.stored import use_storage
 
 BUCKET = "loupe-tests"
 KEY, SECRET = "tests", "tests-only"
@@ -117,20 +115,7 @@ def use_bucket(
     """Let the application keep its images in this storage."""
     folder = folder or Path(settings.DATA_DIR) / "assets"
     entry = build_entry(folder=folder, bucket=options(url, **changed), move=move)
-    settings.STORAGES = {**settings.STORAGES, "assets": entry}
-    for name in ("rendition", "thumbnail", "original"):  # they keep the storage of the start
-        monkeypatch.setattr(Asset._meta.get_field(name), "storage", storages["assets"])
-
-
-def list_stored() -> list[str]:
-    """Return the names of all files of the images."""
-    files = get_asset_storage()
-    return sorted(file.name for folder in FOLDERS for file in files.iter_files(folder))
-
-
-def read_stored(name: Any) -> bytes:
-    with storages["assets"].open(str(name)) as file:
-        return bytes(file.read())
+    use_storage(monkeypatch, settings, entry)
 
 
 class FaultyProxy:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import tempfile
+from urllib.parse import urlsplit
 from uuid import uuid4
 
+# One database of Redis for each process of pytest-xdist, of 16.
+redis = urlsplit(os.environ.get("TEST_REDIS_URL", ""))
+process = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
 os.environ.update(
     {
         "SECRET_KEY": "tests-only-" + "x" * 50,
         "DATA_DIR": os.environ.get("TEST_DATA_DIR") or tempfile.mkdtemp(prefix="loupe-tests-"),
         "DATABASE_URL": os.environ.get("TEST_DATABASE_URL", ""),
-        "REDIS_URL": os.environ.get("TEST_REDIS_URL", ""),
+        "REDIS_URL": redis._replace(path=f"/{process}").geturl() if redis.scheme else "",
         "DEBUG": "0",
         "SANDBOX": "1",
         "SANDBOX_LATENCY": "0",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from django.core.files.base import File
@@ -63,11 +66,19 @@ class MovingStorage(AssetStorage):
         )
 
     def iter_files(self, folder: str) -> Iterator[StoredFile]:
-        """List the files of both, those that the target has only once."""
-        yield from self.target.iter_files(folder)
-        for file in self.source.iter_files(folder):
-            if not self.target.exists(file.name):
-                yield file
+        """List the files of both, each once, as the target has them."""
+        for in_target, in_source in self.iter_pairs(folder):
+            found = in_target or in_source
+            assert found is not None
+            yield found
+
+    def iter_pairs(self, folder: str) -> Iterator[tuple[StoredFile | None, StoredFile | None]]:
+        """List the files of both side by side: in the target, in the source."""
+        sides = (self.target.iter_files(folder), self.source.iter_files(folder))
+        tagged = [((file.name, number, file) for file in side) for number, side in enumerate(sides)]
+        for _, group in groupby(heapq.merge(*tagged), key=itemgetter(0)):
+            found = {number: file for _, number, file in group}
+            yield found.get(0), found.get(1)
 
     def delete_unused(self, name: str, older_than_seconds: float) -> bool:
         deleted = [

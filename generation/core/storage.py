@@ -138,7 +138,7 @@ class AssetStorage(Storage):
 
     @abstractmethod
     def iter_files(self, folder: str) -> Iterator[StoredFile]:
-        """List the files of a folder with all their folders."""
+        """List the files of a folder and of the folders in it, in the order of their names."""
 
     def sign_public_url(self, name: str, *, method: str, headers: dict[str, str]) -> str:
         """Return a URL that works without Loupe for a minute; "" if the storage has none.
@@ -203,8 +203,9 @@ class DurableFileSystemStorage(FileSystemStorage, AssetStorage):
 
     def iter_files(self, folder: str) -> Iterator[StoredFile]:
         root = Path(self.location)
-        for path, _, names in os.walk(root / folder):
-            for name in names:
+        for path, folders, names in os.walk(root / folder):
+            folders.sort()
+            for name in sorted(names):
                 file = Path(path) / name
                 try:
                     found = file.stat()

@@ -1,18 +1,42 @@
-"""Comparison of the stored image files with their rows: missing, altered and orphaned files."""
+"""Comparison of the stored image files with their rows: missing, altered and orphaned files.
+
+Works through the 256 folders of each kind, so neither rows nor names need to fit into memory.
+Storages list their files in the order of their names.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import heapq
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from enum import StrEnum
+from itertools import groupby
+from operator import attrgetter
 
-from django.core.files.storage import storages
-
-from generation.core.storage import FOLDERS, view_name
+from generation.core.storage import FOLDERS, StoredFile, get_asset_storage, view_name
 from generation.models import Asset
 
-_CHUNK = 500
+SHARDS = tuple(f"{number:02x}" for number in range(256))
 _PIECE = 1024 * 1024
+_THREADS = 4  # files read at the same time: a bucket takes a while for each
+_EDGE = 12  # bytes at the beginning and the end that show whether a file is whole
+
+
+class Fault(StrEnum):
+    MISSING = "missing"
+    ALTERED = "altered"
+    ORPHANED = "orphaned"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A file that is not as its row says."""
+
+    fault: Fault
+    name: str
+    asset: Asset | None = None  # one that has the file; None for an orphaned file
 
 
 @dataclass(slots=True)
@@ -24,19 +48,89 @@ class Findings:
     altered: list[str] = field(default_factory=list)
     orphaned: list[str] = field(default_factory=list)
 
+    def add(self, finding: Finding) -> None:
+        names = {
+            Fault.MISSING: self.missing,
+            Fault.ALTERED: self.altered,
+            Fault.ORPHANED: self.orphaned,
+        }
+        names[finding.fault].append(finding.name)
+
 
 def verify_files() -> Findings:
-    """Read every stored file and compare it with the rows.
-
-    An import that runs meanwhile has written files before its row: check such orphans again.
-    """
+    """Read every stored file and compare it with the rows. Raises OSError."""
     found = Findings()
-    for asset in Asset.objects.with_files().order_by("pk").iterator(chunk_size=_CHUNK):
-        for name, sha256 in list_files(asset):
-            found.checked += 1
-            _check_file(name, sha256, found)
-    found.orphaned = [name for name in _iter_stored() if not _is_known(name)]
+    for _, findings in iter_shards(found):
+        for finding in findings:
+            found.add(finding)
     return found
+
+
+def iter_shards(
+    counts: Findings, *, is_quick: bool = False
+) -> Iterator[tuple[int, Iterator[Finding]]]:
+    """Compare all files with their rows; return the number of folders done before, and findings.
+
+    ``is_quick``: list files, and read none of them. Raises OSError if the storage fails.
+    """
+    files = get_asset_storage()
+    stored = heapq.merge(*map(files.iter_files, FOLDERS), key=_find_shard)
+    groups = groupby(stored, key=_find_shard)
+    group = next(groups, None)
+    for number, shard in enumerate(SHARDS):
+        names: set[str] = set()
+        # A name that Loupe does not write is in a group of its own.
+        while group is not None and (group[0] <= shard or shard == SHARDS[-1]):
+            names.update(file.name for file in group[1])
+            group = next(groups, None)
+        yield number, _check_shard(shard, names, counts, is_quick)
+
+
+def _find_shard(file: StoredFile) -> str:
+    return file.name.split("/")[1]
+
+
+def _check_shard(
+    shard: str, stored: set[str], counts: Findings, is_quick: bool
+) -> Iterator[Finding]:
+    """Compare the files whose hashes begin with these two digits with their rows."""
+    expected: dict[str, tuple[Asset, str]] = {}
+    for asset in _iter_assets(shard):
+        for name, sha256 in list_files(asset):
+            if name.split("/")[1] == shard:
+                expected[name] = (asset, sha256)
+    counts.checked += len(expected)
+    # Written since, or deleted on purpose since, together with its row's column.
+    found = [
+        Finding(fault=Fault.MISSING, name=name, asset=expected[name][0])
+        for name in expected.keys() - stored
+        if not get_asset_storage().exists(name) and is_known(name)
+    ]
+    if not is_quick:
+        found += _find_altered(list(expected.keys() & stored), expected)
+    yield from sorted(found, key=attrgetter("name"))  # a rendition before its thumbnail
+    for name in sorted(stored - expected.keys()):
+        if not is_known(name):
+            yield Finding(fault=Fault.ORPHANED, name=name)
+
+
+def _iter_assets(shard: str) -> Iterator[Asset]:
+    """Return the assets with a file in these folders: "g" follows all hexadecimal digits."""
+    limits = {"gte": shard, "lt": f"{shard}g"}
+    rows = Asset.objects.with_files().order_by("pk")
+    by_rendition = {f"sha256__{name}": value for name, value in limits.items()}
+    by_original = {f"original_sha256__{name}": value for name, value in limits.items()}
+    yield from rows.filter(**by_rendition).iterator()
+    yield from rows.with_original().filter(**by_original).iterator()
+
+
+def _find_altered(names: list[str], expected: dict[str, tuple[Asset, str]]) -> Iterator[Finding]:
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for name, fault in zip(
+            names, threads.map(lambda name: find_fault(name, expected[name][1]), names), strict=True
+        ):
+            if fault is not None and is_known(name):
+                yield Finding(fault=fault, name=name, asset=expected[name][0])
 
 
 def list_files(asset: Asset) -> list[tuple[str, str]]:
@@ -48,33 +142,47 @@ def list_files(asset: Asset) -> list[tuple[str, str]]:
     return files
 
 
-def _check_file(name: str, sha256: str, found: Findings) -> None:
-    digest, size = hashlib.sha256(), 0
+def check_files(assets: Iterable[Asset]) -> Findings:
+    """Read the files of some assets and compare them with the rows. Raises OSError."""
+    found = Findings()
+    for asset in assets:
+        for name, sha256 in list_files(asset):
+            found.checked += 1
+            if fault := find_fault(name, sha256):
+                found.add(Finding(fault=fault, name=name, asset=asset))
+    return found
+
+
+def find_fault(name: str, sha256: str) -> Fault | None:
+    """Read a file; return what is wrong with it. Raises OSError."""
+    digest, size, head, tail = hashlib.sha256(), 0, b"", b""
     try:
-        with storages["assets"].open(name) as file:
+        with get_asset_storage().open(name) as file:
             while piece := file.read(_PIECE):
                 digest.update(piece)
                 size += len(piece)
+                head, tail = (head + piece)[:_EDGE], (tail + piece)[-_EDGE:]
     except FileNotFoundError:
-        found.missing.append(name)
-        return
-    if not size or (sha256 and digest.hexdigest() != sha256):
-        found.altered.append(name)
+        return Fault.MISSING
+    is_right = digest.hexdigest() == sha256 if sha256 else _is_whole(name, size, head, tail)
+    return None if is_right else Fault.ALTERED
 
 
-def _iter_stored() -> Iterator[str]:
-    files = storages["assets"]
-    for folder in FOLDERS:
-        if not files.exists(folder):
-            continue
-        for part in files.listdir(folder)[0]:
-            yield from (f"{folder}/{part}/{name}" for name in files.listdir(f"{folder}/{part}")[1])
+def _is_whole(name: str, size: int, head: bytes, tail: bytes) -> bool:
+    """Return whether a file without a known hash has the ends and the length of its format."""
+    if name.endswith(".webp"):
+        length = 8 + int.from_bytes(head[4:8], "little")
+        return head[:4] == b"RIFF" and head[8:] == b"WEBP" and length == size
+    if name.endswith(".png"):
+        return head.startswith(b"\x89PNG") and tail[4:8] == b"IEND"
+    return head.startswith(b"\xff\xd8") and tail.endswith(b"\xff\xd9")
 
 
-def _is_known(name: str) -> bool:
+def is_known(name: str) -> bool:
     """Return whether a row has this file. All names contain an indexed SHA-256."""
-    folder, _, file = name.split("/")
-    sha256, kind = file.split(".")[:2]
+    folder, _, file = name.partition("/")
+    sha256, _, kind = file.rpartition("/")[2].partition(".")
+    kind = kind.partition(".")[0]
     if folder in ("renditions", "thumbnails", "blurred"):
         return Asset.objects.with_files().filter(sha256=sha256).exists()
     rows = Asset.objects.with_files().with_original().filter(original_sha256=sha256)

@@ -228,7 +228,8 @@ class Nginx(Server):
 
     name = "nginx"
 
-    def __init__(self, *upstreams: int) -> None:
+    def __init__(self, *upstreams: int, assets: Path | None = None, bucket: str = "") -> None:
+        """Prepare it. ``assets``: the folder of the images; ``bucket``: URL of a storage."""
         self.binary = find_program("nginx")
         super().__init__()
         pair = ["-keyout", str(self.folder / "key.pem"), "-out", str(self.folder / "cert.pem")]
@@ -250,9 +251,14 @@ class Nginx(Server):
             "listen 443 ssl http2;": f"listen 127.0.0.1:{self.port} ssl http2;",
             "/etc/ssl/loupe/fullchain.pem": str(self.folder / "cert.pem"),
             "/etc/ssl/loupe/privkey.pem": str(self.folder / "key.pem"),
+            "/var/lib/loupe/assets/": f"{assets or self.folder}/",
         }.items():
             assert old in text, old
             text = text.replace(old, new)
+        if bucket:
+            text = text.replace(
+                "    location = /login/", f"{_adapt_bucket(bucket)}\n    location = /login/"
+            )
         temporary = "".join(
             f"{kind}_temp_path {self.folder}/{kind};\n"
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -265,6 +271,14 @@ class Nginx(Server):
 
     def command(self) -> Sequence[str]:
         return [self.binary, "-e", "stderr", "-c", str(self.folder / "nginx.conf")]
+
+
+def _adapt_bucket(url: str) -> str:
+    """Return the shipped location of a bucket with its marked lines changed."""
+    text = (ROOT / "deploy" / "nginx-bucket.conf").read_text()
+    old = "loupe-images.s3.eu-west-1.amazonaws.com"
+    assert text.count(old) == text.count("# CHANGE") == 2
+    return text.replace(f"https://{old}", url).replace(old, url.removeprefix("http://"))
 
 
 class Loupe(Server):

@@ -46,6 +46,7 @@ from tests.generation.test_import_command import STORED, command
 from tests.generation.test_request_create import NEW
 from tests.moderation.api.calls import CLEAN, classify, data_url, make_key
 from tests.moderation.api.test_novita import body, submit
+from tests.stored import use_directory
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -57,9 +58,9 @@ MIB = 1024 * 1024
 
 
 @pytest.fixture(autouse=True)
-def _empty_storage() -> None:
-    """Delete the files of other tests, because an existing file is not written again."""
-    shutil.rmtree(storages["assets"].location, ignore_errors=True)
+def _directory(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Begin with an empty directory, because an existing file is not written again."""
+    use_directory(monkeypatch, settings, tmp_path / "assets")
 
 
 def ready(**fields: Any) -> GenerationRequest:

@@ -12,7 +12,6 @@ import pytest
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
-from django.core.files.storage import storages
 from django.test import Client
 from django.utils import timezone
 from django_q.models import OrmQ
@@ -112,19 +111,19 @@ def test_old_rows_are_deleted_and_new_rows_are_kept(moderator: User, key: ApiKey
     assert chores["log-in attempts"].deleted == 3
 
 
-def test_old_temporary_files_are_deleted() -> None:
-    folder = Path(storages["assets"].location) / "tmp"
-    folder.mkdir(parents=True, exist_ok=True)
+def test_old_temporary_files_are_deleted(
+    settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_directory(monkeypatch, settings, tmp_path)
+    folder = tmp_path / "tmp"
+    folder.mkdir()
     for name, age in (("old.part", 7200), ("new.part", 0)):
         (folder / name).write_bytes(b"half")
         os.utime(folder / name, (time.time() - age,) * 2)
 
     clean_up()
 
-    assert [
-        path.name for path in folder.glob("*.part") if path.name in ("old.part", "new.part")
-    ] == ["new.part"]
-    (folder / "new.part").unlink()
+    assert [path.name for path in folder.iterdir()] == ["new.part"]
 
 
 def test_housekeeping_keeps_active_sessions(client_of: ClientOf, moderator: User) -> None:

@@ -6,6 +6,7 @@ import errno
 import logging
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,10 +27,16 @@ from moderation.classifiers.picture import Picture
 from moderation.models import Classification, Review
 from tests.generation.faults import end_pauses, failing_reads
 from tests.moderation.page_helpers import ClientOf
+from tests.stored import use_directory
 
 pytestmark = pytest.mark.django_db
 Status = Classification.Status
 MakeAsset = Callable[..., Asset]
+
+
+@pytest.fixture(autouse=True)
+def _directory(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    use_directory(monkeypatch, settings, tmp_path)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -25,6 +24,7 @@ from tests.moderation.api.calls import make_key
 from tests.moderation.api.test_novita import body, result, submit
 from tests.moderation.api.test_scenario import decide_by_policy
 from tests.moderation.page_helpers import ClientOf
+from tests.stored import read_stored
 
 pytestmark = pytest.mark.django_db
 HOST = "http://127.0.0.1:8000"
@@ -110,7 +110,7 @@ def test_policy_approval_delivers_what_classifiers_saw(name: str, form: str, rea
 
     assert (got.form, got.reason) == (form, reason)
     if form == "rendition":
-        assert got.content == Path(asset.rendition.path).read_bytes()
+        assert got.content == read_stored(asset.rendition.name)
         assert got.content_type == f"image/{asset.image_type}"
         assert list_asset(asset)["url"].endswith(f".{asset.image_type}")
 
@@ -165,7 +165,7 @@ def test_asset_without_an_original_is_delivered_as_rendition(moderator: User) ->
     got = download(asset)
 
     assert (got.form, got.reason) == ("rendition", "no-original")
-    assert got.content == Path(asset.rendition.path).read_bytes()
+    assert got.content == read_stored(asset.rendition.name)
 
 
 def test_url_from_before_the_removal_delivers_the_rendition(moderator: User, settings: Any) -> None:
@@ -183,7 +183,7 @@ def test_url_from_before_the_removal_delivers_the_rendition(moderator: User, set
 def test_missing_file_delivers_the_rendition(moderator: User) -> None:
     asset = store(FILES["png"]())
     approve(asset, moderator)
-    Path(asset.original.path).unlink()
+    asset.original.storage.delete(asset.original.name)
 
     got = download(asset)
 
@@ -196,7 +196,7 @@ def test_original_is_not_served_before_the_approval(moderator: User, client_of: 
 
     answer: Any = client_of(moderator).get(f"/assets/{asset.uuid}/file")
 
-    assert b"".join(answer.streaming_content) == Path(asset.rendition.path).read_bytes()
+    assert b"".join(answer.streaming_content) == read_stored(asset.rendition.name)
 
 
 # --- Hidden content, from the file to the desk to the program ---
@@ -218,7 +218,7 @@ def test_picture_hidden_under_transparency_is_shown_to_the_person(
     image = hidden.convert("RGBA")
     image.putalpha(0)
     asset = store(encoded(image, "PNG"))
-    assert np.asarray(opened(Path(asset.rendition.path).read_bytes())).std() == 0
+    assert np.asarray(opened(read_stored(asset.rendition.name))).std() == 0
 
     client = client_of(moderator)
     page = read_page(client, asset)
