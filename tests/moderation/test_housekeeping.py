@@ -22,6 +22,7 @@ from moderation import tasks
 from moderation.models import Chore, Exposure
 from moderation.services import housekeeping
 from tests.moderation.page_helpers import ClientOf
+from tests.stored import use_directory
 
 pytestmark = pytest.mark.django_db
 CREDENTIALS = {
