@@ -11,11 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
+from pathlib import PurePosixPath
 
 from django.core.files.base import ContentFile
 
 from generation.core.moving import MovingStorage
-from generation.core.storage import FOLDERS, AssetStorage, StoredFile
+from generation.core.storage import FOLDERS, PURGES, AssetStorage, StoredFile
 from generation.services.storage_checks import IDENTITY
 
 THREADS = 8
@@ -84,7 +85,7 @@ def copy_files(files: MovingStorage, progress: Progress) -> Iterator[list[str]]:
 
 
 def _iter_lacking(files: MovingStorage, progress: Progress) -> Iterator[StoredFile]:
-    for folder in FOLDERS:
+    for folder in (*FOLDERS, PURGES):
         for in_target, in_source in files.iter_pairs(folder):
             if in_source is None:
                 continue
@@ -112,7 +113,6 @@ def _copy_file(files: MovingStorage, file: StoredFile) -> Outcome:
 
 def _is_as_named(name: str, content: bytes) -> bool:
     """Return whether a file that is named by its own SHA-256 has it."""
-    folder, _, file = name.split("/")
-    if folder not in ("renditions", "originals"):
+    if not name.startswith(("renditions/", "originals/")):
         return True
-    return hashlib.sha256(content).hexdigest() == file.partition(".")[0]
+    return hashlib.sha256(content).hexdigest() == PurePosixPath(name).stem

@@ -414,3 +414,89 @@ def test_model_without_its_package_is_not_used(
     assert "vision" not in load().CLASSIFIERS
     with pytest.raises(ImproperlyConfigured, match="pip install 'tokenizers"):
         load(CLASSIFIERS="vision")
+
+
+# --- The bucket ---
+BUCKET = {
+    "S3_BUCKET": "loupe-images",
+    "S3_REGION": "eu-west-1",
+    "S3_ACCESS_KEY_ID": "key",
+    "S3_SECRET_ACCESS_KEY": "secret",
+}
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"S3_BUCKET": ""}, r"S3_\w+ is set, but S3_BUCKET is not\."),
+        ({"S3_BUCKET": "a b"}, "is not the name of a bucket"),
+        ({"S3_REGION": ""}, r"not where it is\. Set S3_REGION"),
+        ({"S3_REGION": "eu/west"}, "is not a region"),
+        ({"S3_SECRET_ACCESS_KEY": ""}, "belong together"),
+        ({"S3_PREFIX": "../other"}, "letters, digits"),
+        ({"S3_ADDRESSING_STYLE": "dns"}, "Choose from: path, virtual"),
+        ({"S3_ENCRYPTION": "yes"}, "Choose from: AES256, aws:kms"),
+        ({"S3_KMS_KEY_ID": "x"}, "needs S3_ENCRYPTION=aws:kms"),
+        ({"S3_MOVE": "yes"}, "Choose from: from-disk, to-disk"),
+        ({"ASSET_DELIVERY": "cdn"}, "Choose from: proxy, redirect, x-accel"),
+    ],
+)
+def test_wrong_bucket_setting_says_what_to_do(
+    load: Load, changed: dict[str, str], sentence: str
+) -> None:
+    with pytest.raises(ImproperlyConfigured, match=sentence):
+        load(**{**BUCKET, **changed})
+
+
+def test_redirects_need_a_bucket(load: Load) -> None:
+    with pytest.raises(ImproperlyConfigured, match=r"needs a bucket\. Set S3_BUCKET"):
+        load(ASSET_DELIVERY="redirect")
+
+
+def test_missing_packages_are_not_named_as_something_to_install(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "boto3" else real(name, *rest),
+    )
+    with pytest.raises(ImproperlyConfigured, match=r"requirements-production\.txt"):
+        load(**BUCKET)
+
+
+@pytest.mark.parametrize(
+    ("changed", "origin"),
+    [
+        ({}, "https://loupe-images.s3.eu-west-1.amazonaws.com"),
+        ({"S3_BUCKET": "images.example.org"}, "https://s3.eu-west-1.amazonaws.com"),
+        ({"S3_ENDPOINT_URL": "http://minio:9000"}, "http://minio:9000"),
+        (
+            {"S3_ENDPOINT_URL": "http://minio", "S3_PUBLIC_ENDPOINT_URL": "https://img.example"},
+            "https://img.example",
+        ),
+    ],
+)
+def test_pages_allow_images_of_the_bucket_only_with_redirects(
+    load: Load, changed: dict[str, str], origin: str
+) -> None:
+    def find_sources(**more: str) -> list[str]:
+        found = load(**{**BUCKET, **changed, **more})
+        sources: list[str] = found.CONTENT_SECURITY_POLICY["DIRECTIVES"]["img-src"]
+        return sources
+
+    assert origin in find_sources(ASSET_DELIVERY="redirect")
+    assert find_sources() == ["'self'", "data:"]
+
+
+@pytest.mark.parametrize(
+    ("move", "source", "target"),
+    [("from-disk", "Durable", "Bucket"), ("to-disk", "Bucket", "Durable")],
+)
+def test_move_names_both_storages(load: Load, move: str, source: str, target: str) -> None:
+    entry = load(**BUCKET, S3_MOVE=move).STORAGES["assets"]
+
+    assert entry["BACKEND"].endswith("MovingStorage")
+    for side, name in (("source", source), ("target", target)):
+        assert f".{name}" in entry["OPTIONS"][side]["BACKEND"]
