@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator
 from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 from django.core.files.base import File
@@ -74,10 +73,10 @@ class MovingStorage(AssetStorage):
 
     def iter_pairs(self, folder: str) -> Iterator[tuple[StoredFile | None, StoredFile | None]]:
         """List the files of both side by side: in the target, in the source."""
-        sides = (self.target.iter_files(folder), self.source.iter_files(folder))
-        tagged = [((file.name, number, file) for file in side) for number, side in enumerate(sides)]
-        for _, group in groupby(heapq.merge(*tagged), key=itemgetter(0)):
-            found = {number: file for _, number, file in group}
+        sides = (_tag(0, self.target.iter_files(folder)), _tag(1, self.source.iter_files(folder)))
+        merged = heapq.merge(*sides, key=_find_name)
+        for _, group in groupby(merged, key=_find_name):
+            found = dict(group)
             yield found.get(0), found.get(1)
 
     def delete_unused(self, name: str, older_than_seconds: float) -> bool:
@@ -85,6 +84,15 @@ class MovingStorage(AssetStorage):
             files.delete_unused(name, older_than_seconds) for files in (self.source, self.target)
         ]
         return any(deleted)
+
+
+def _tag(side: int, files: Iterator[StoredFile]) -> Iterator[tuple[int, StoredFile]]:
+    for file in files:
+        yield side, file
+
+
+def _find_name(tagged: tuple[int, StoredFile]) -> str:
+    return tagged[1].name
 
 
 def _build(entry: dict[str, Any]) -> AssetStorage:
