@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("moderation", "0068_alarms"),
+        ("moderation", "0069_backup_alarm"),
     ]
 
     operations = [
