@@ -145,18 +145,32 @@ class LapsedSessionMiddleware:
 
 
 class IsolationMiddleware:
-    """A middleware that isolates responses from other sites and disables browser features.
+    """A middleware that gives every response the security headers that it lacks.
 
-    Applies to static files too.
+    The first of all, so that probes, static files, redirects and errors have them too. The headers
+    isolate responses from other sites and disable browser features. The strict policy is for
+    responses without a page.
     """
+
+    HEADERS: ClassVar[dict[str, str]] = {
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+        "Cross-Origin-Opener-Policy": settings.SECURE_CROSS_ORIGIN_OPENER_POLICY or "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Permissions-Policy": PERMISSIONS_POLICY,
+        "Referrer-Policy": settings.SECURE_REFERRER_POLICY,
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": settings.X_FRAME_OPTIONS,
+    }
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        response.setdefault("Cross-Origin-Resource-Policy", "same-origin")
-        response.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
+        for name, value in self.HEADERS.items():
+            response.setdefault(name, value)
+        if response.status_code >= 400:
+            response.setdefault("Cache-Control", PRIVATE)
         return response
 
 

@@ -110,6 +110,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "config.middleware.IsolationMiddleware",
     "config.probes.ProbeMiddleware",
     "config.request_ids.RequestIdMiddleware",
     "config.overload.OverloadMiddleware",
@@ -121,7 +122,6 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     # Before WhiteNoise, so that static responses have these headers too.
     "csp.middleware.CSPMiddleware",
-    "config.middleware.IsolationMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

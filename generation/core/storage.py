@@ -11,6 +11,7 @@ import shutil
 import time
 from abc import abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -179,16 +180,22 @@ class DurableFileSystemStorage(FileSystemStorage, AssetStorage):
     def sweep_temporary(self, older_than_seconds: float) -> int:
         """Delete files of interrupted writes; return their number."""
         swept = 0
+        for path in self.list_temporary(older_than_seconds):
+            with suppress(FileNotFoundError):  # another process deleted it
+                path.unlink()
+                swept += 1
+        return swept
+
+    def list_temporary(self, older_than_seconds: float) -> list[Path]:
+        """Return the files of interrupted writes."""
         limit = time.time() - older_than_seconds
         folder = Path(self.location) / _TEMPORARY
+        found = []
         for entry in folder.iterdir() if folder.is_dir() else ():
-            try:
+            with suppress(FileNotFoundError):  # deleted, or the write was completed
                 if entry.is_file() and entry.stat().st_mtime <= limit:
-                    entry.unlink()
-                    swept += 1
-            except FileNotFoundError:
-                continue  # another process deleted it, or the write was completed
-        return swept
+                    found.append(entry)
+        return found
 
     def count_free_bytes(self) -> int:
         """Return the bytes that Loupe's user may still write here, ignoring quotas."""

@@ -1,0 +1,585 @@
+"""For each job, new work to do and a check of the result. Used by tests that kill the job."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+import generation.tasks
+import moderation.tasks
+from generation import fetching, providers
+from generation.jobs import Job
+from generation.models import Asset, GenerationRequest, ImportRun, Scope
+from generation.sandbox.models import SandboxTask
+from generation.services import health, importing
+from moderation.classifiers import encoders
+from moderation.models import (
+    ChainHead,
+    Chore,
+    Classification,
+    CountProgress,
+    Decision,
+    Delivery,
+    Embedding,
+    HeadRescoring,
+    HeadTraining,
+    JudgementReport,
+    Policy,
+    PolicyActivation,
+    PolicyProposal,
+    PolicyTrial,
+    PromptTrial,
+    PublishedHead,
+    Reclassification,
+    Resettlement,
+    Review,
+    ScoreStatsProgress,
+    ShadowCheck,
+    ShadowCount,
+    Verdict,
+    Verification,
+    WordStatsProgress,
+)
+from moderation.services import (
+    decisions,
+    housekeeping,
+    judgement,
+    learning,
+    period_counts,
+    policies,
+    prompt_trials,
+    proposals,
+    published_heads,
+    reclassification,
+    rescoring,
+    shadows,
+    trials,
+    verification,
+)
+from tests.conftest import picture
+from tests.faults.recovery import end_leases, wait_for_webhooks
+from tests.generation.pipeline_helpers import ask
+from tests.generation.test_importing import item
+from tests.moderation.api.calls import LocalServer, make_key
+from tests.moderation.api.test_novita import body, submit
+from tests.moderation.encoder_helpers import use_mean_colour
+from tests.moderation.learned.house import make_head
+from tests.moderation.reclassification_helpers import use_steered
+
+Status = GenerationRequest.Status
+
+
+@dataclass
+class World:
+    """What the scenarios work with."""
+
+    make_asset: Callable[..., Asset]
+    make_review: Callable[..., Review]
+    moderator: User
+    lead: User
+    second_lead: User
+    settings: Any
+    monkeypatch: pytest.MonkeyPatch
+    url: str
+    hook: LocalServer
+    folder: Path
+    numbers: Any
+
+    def decide(self, verdict: str = Verdict.APPROVE) -> Decision:
+        review = self.make_review()
+        decisions.claim(review=review, user=self.moderator)
+        return decisions.decide(review=review, user=self.moderator, verdict=Verdict(verdict))
+
+    def make_draft(self) -> Policy:
+        return policies.create_version(based_on=Policy.objects.active(), user=self.lead)
+
+
+class Scenario:
+    """Work for one job. ``prepare`` adds new work; ``check`` finds what is wrong afterwards."""
+
+    job: Job
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.set_up()
+
+    def set_up(self) -> None:
+        """Make what all rounds share."""
+
+    def prepare(self) -> None:
+        raise NotImplementedError
+
+    def check(self) -> list[str]:
+        return []
+
+
+def _due_now() -> dict[str, Any]:
+    return {"due_at": timezone.now() - timedelta(seconds=1)}
+
+
+# --- The line from a request to its images ---
+class Submit(Scenario):
+    job = generation.tasks.submit
+    request: GenerationRequest
+
+    def prepare(self) -> None:
+        self.request = ask(seed=next(self.world.numbers))
+
+    def check(self) -> list[str]:
+        self.request.refresh_from_db()
+        tasks = SandboxTask.objects.filter(seed=str(self.request.seed)).count()
+        if self.request.status == Status.SUCCEEDED:
+            return [] if tasks == 1 else [f"sent {tasks} times"]
+        if self.request.status == Status.UNKNOWN:  # killed before it was sent: nothing is billed
+            return [] if tasks == 0 else ["accepted, and nobody knows the task"]
+        return [f"ended as {self.request.status}: {self.request.error}"]
+
+
+class Reconcile(Submit):
+    job = generation.tasks.reconcile
+
+    def set_up(self) -> None:
+        # Five lost answers in a row pause the provider.
+        self.world.monkeypatch.setattr(health, "pause_if_failing", lambda *args, **named: None)
+
+    def prepare(self) -> None:
+        self.request = ask(seed=next(self.world.numbers), prompt="a harbour sandbox:lost")
+        generation.tasks.submit()
+        wait_for_webhooks()
+        end_leases()
+
+
+class Poll(Submit):
+    job = generation.tasks.poll
+
+    def prepare(self) -> None:
+        super().prepare()
+        generation.tasks.submit()
+        wait_for_webhooks()
+        end_leases()
+
+
+class Fetch(Submit):
+    job = generation.tasks.fetch
+
+    def prepare(self) -> None:
+        super().prepare()
+        generation.tasks.submit()
+        end_leases()
+        generation.tasks.poll()
+
+
+class Deliver(Scenario):
+    job = moderation.tasks.deliver
+    task: str
+
+    def set_up(self) -> None:
+        self.key = make_key(Scope.GENERATE, Scope.READ)
+
+    def prepare(self) -> None:
+        hook = self.world.hook
+        fields = body(prompt="sandbox:explicit.nudity@99", seed=next(self.world.numbers))
+        answer = submit(self.key, {**fields, "extra": {"webhook": {"url": hook.url}}})
+        self.task = answer.json()["task_id"]
+        for _ in range(2):
+            for job in (
+                generation.tasks.submit,
+                generation.tasks.poll,
+                generation.tasks.fetch,
+                moderation.tasks.classify,
+            ):
+                end_leases()
+                job()
+        end_leases()
+
+    def check(self) -> list[str]:
+        rows = list(Delivery.objects.filter(request__uuid=self.task))
+        events = [p for p in self.world.hook.posts if self.task.encode() in p.content]
+        ids = {event.headers.get("webhook-id") or event.content for event in events}
+        if [row.status for row in rows] != ["delivered"]:
+            request = GenerationRequest.objects.get(uuid=self.task)
+            state = [(row.status, row.error) for row in rows]
+            reviews = list(
+                Review.objects.filter(asset__request=request).values_list("status", "reason")
+            )
+            return [f"deliveries {state}, request {request.status} {request.error}, {reviews}"]
+        return [] if len(ids) == 1 else [f"{len(ids)} different events for one delivery"]
+
+
+class ImportScenario(Scenario):
+    job = generation.tasks.import_scenario
+
+    def set_up(self) -> None:
+        world = self.world
+        world.settings.SCENARIO_IMPORT_MINUTES, world.settings.SCENARIO_API_KEY = 1, "key"
+        scenario = self
+
+        class Client:
+            label = "Scenario"
+
+            def list_assets(self, token: str = "", **options: Any) -> Any:
+                from generation.providers.scenario import AssetPage
+
+                names, rest = scenario.names[:2], scenario.names[2:]
+                chosen, after = (names, "1") if not token else (rest, "")
+                return AssetPage(items=tuple(item(name) for name in chosen), next_token=after)
+
+            def get_asset(self, asset_id: str, **options: Any) -> Any:
+                return item(asset_id)
+
+        def fetch(url: str, **options: Any) -> fetching.Fetched:
+            seed = 10_000 + int(url.partition("?")[0].rpartition("_")[2])
+            return fetching.Fetched(picture(seed), "image/png", url.partition("?")[0])
+
+        world.monkeypatch.setattr(importing, "make_client", Client)
+        world.monkeypatch.setattr(fetching, "fetch", fetch)
+
+    def prepare(self) -> None:
+        self.names = [f"asset_{next(self.world.numbers)}" for _ in range(3)]
+        ImportRun.objects.update(finished_at=timezone.now() - timedelta(hours=1))
+
+    def check(self) -> list[str]:
+        ImportRun.objects.update(leased_until=None)
+        self.job()
+        stored = Asset.objects.filter(source="scenario", external_id__in=self.names).count()
+        running = ImportRun.objects.filter(status=ImportRun.Status.RUNNING).count()
+        return [] if (stored, running) == (3, 0) else [f"{stored} of 3 stored, {running} running"]
+
+
+# --- Classifiers ---
+class Classify(Scenario):
+    job = moderation.tasks.classify
+    asset: Asset
+
+    def set_up(self) -> None:
+        use_steered(self.world.settings)
+
+    def prepare(self) -> None:
+        self.asset = self.world.make_asset(picture(next(self.world.numbers)))
+
+    def check(self) -> list[str]:
+        runs = list(Classification.objects.filter(asset=self.asset))
+        wrong = [run for run in runs if run.status not in ("done", "failed")]
+        review = Review.objects.get(asset=self.asset)
+        if wrong or not runs or review.status == Review.Status.CLASSIFYING:
+            return [f"runs {[run.status for run in runs]}, review {review.status}"]
+        return []
+
+
+class ClassifyRemote(Classify):
+    job = moderation.tasks.classify_remote
+
+    def set_up(self) -> None:
+        self.world.settings.CLASSIFIERS = ["nanogpt"]
+        self.world.settings.NANOGPT = {
+            "api_key": "sandbox",
+            "base_url": f"{self.world.url}/sandbox/nano-gpt",
+            "label": "nano-gpt (sandbox)",
+        }
+
+
+class Embed(Classify):
+    job = moderation.tasks.embed
+
+    def set_up(self) -> None:
+        self.world.settings.CLASSIFIERS = []
+        use_mean_colour(self.world.settings)
+
+    def check(self) -> list[str]:
+        row = Embedding.objects.get(asset=self.asset)
+        return [] if row.finished_at and not row.error else [f"embedding: {row.error or 'missing'}"]
+
+
+class Rescore(Classify):
+    job = moderation.tasks.rescore
+
+    def set_up(self) -> None:
+        self.world.settings.CLASSIFIERS = ["learned"]
+        use_mean_colour(self.world.settings)
+        make_head("advisory")
+        super().prepare()
+        moderation.tasks.classify()
+
+    def prepare(self) -> None:
+        rescoring.request()
+
+    def check(self) -> list[str]:
+        HeadRescoring.objects.filter(due_at__isnull=False).update(**_due_now())
+        self.job()
+        return super().check() + ["still due"] * HeadRescoring.objects.due().count()
+
+
+class Train(Scenario):
+    job = moderation.tasks.train
+
+    def set_up(self) -> None:
+        self.world.settings.CLASSIFIERS = ["learned"]
+        use_mean_colour(self.world.settings)
+        learning.add_trainings()
+        HeadTraining.objects.exclude(category="violence.weapons").delete()
+
+    def prepare(self) -> None:
+        HeadTraining.objects.update(**_due_now())
+
+    def check(self) -> list[str]:
+        HeadTraining.objects.filter(lease__isnull=False).update(**_due_now())
+        self.job()
+        return ["training is still due"] * HeadTraining.objects.due().count()
+
+
+# --- Policies ---
+class Reclassify(Scenario):
+    job = moderation.tasks.reclassify
+
+    def set_up(self) -> None:
+        self.world.make_review()
+
+    def prepare(self) -> None:
+        reclassification.order_resettlement(user=self.world.lead)
+
+    def check(self) -> list[str]:
+        running = Reclassification.objects.filter(status="running").count()
+        left = Resettlement.objects.count()
+        return [f"{running} orders run, {left} images wait"] if running or left else []
+
+
+class Resettle(Reclassify):
+    job = moderation.tasks.resettle
+
+    def prepare(self) -> None:
+        super().prepare()
+        moderation.tasks.reclassify()
+        end_leases()
+
+
+class ApplyPolicies(Scenario):
+    job = moderation.tasks.apply_policies
+    proposal: PolicyProposal
+
+    def prepare(self) -> None:
+        later = timezone.now() + timedelta(hours=1)
+        self.proposal = proposals.propose(
+            policy=self.world.make_draft(), author=self.world.lead, reason="Try.", starts_at=later
+        )
+        proposals.approve(proposal=self.proposal, user=self.world.second_lead)
+        end_leases()
+
+    def check(self) -> list[str]:
+        self.proposal.refresh_from_db()
+        events = PolicyActivation.objects.filter(policy=self.proposal.policy).count()
+        if (self.proposal.status, events, Policy.objects.active().pk) == (
+            "applied",
+            1,
+            self.proposal.policy_id,
+        ):
+            return []
+        return [f"proposal {self.proposal.status}, {events} activations"]
+
+
+class TryPolicies(Scenario):
+    job = moderation.tasks.try_policies
+
+    def set_up(self) -> None:
+        self.draft = self.world.make_draft()
+        for _ in range(3):
+            self.world.decide()
+
+    def prepare(self) -> None:
+        self.trial = trials.start(
+            candidate=self.draft, baseline=Policy.objects.active(), days=30, user=self.world.lead
+        )
+
+    def check(self) -> list[str]:
+        trial = PolicyTrial.objects.get(pk=self.trial.pk)
+        whole = trial.status == "finished"
+        return [] if whole else [f"trial {trial.status}"]
+
+
+class JudgeAsShadow(Scenario):
+    job = moderation.tasks.judge_as_shadow
+
+    def set_up(self) -> None:
+        use_steered(self.world.settings)
+        shadows.start(policy=self.world.make_draft(), user=self.world.lead)
+
+    def prepare(self) -> None:
+        self.before = sum(ShadowCount.objects.values_list("images", flat=True))
+        self.world.make_asset(picture(next(self.world.numbers)))
+        moderation.tasks.classify()
+        end_leases()
+
+    def check(self) -> list[str]:
+        counted = sum(ShadowCount.objects.values_list("images", flat=True)) - self.before
+        left = ShadowCheck.objects.count()
+        return [] if (counted, left) == (1, 0) else [f"{counted} counted, {left} left"]
+
+
+class TryPromptRules(Scenario):
+    job = moderation.tasks.try_prompt_rules
+
+    def set_up(self) -> None:
+        for _ in range(3):
+            ask(seed=next(self.world.numbers))
+        GenerationRequest.objects.update(
+            due_at=None, status="cancelled", finished_at=timezone.now()
+        )
+        for request in GenerationRequest.objects.all():
+            request.transitions.create(old="queued", new="cancelled")
+
+    def prepare(self) -> None:
+        self.trial = prompt_trials.start(rule="harbour", allowed="", days=30, user=self.world.lead)
+
+    def check(self) -> list[str]:
+        trial = PromptTrial.objects.get(pk=self.trial.pk)
+        return [] if trial.status == "finished" else [f"trial {trial.status}"]
+
+
+# --- Counts and the record ---
+class CountDecisions(Scenario):
+    job = moderation.tasks.count_decisions
+    model: Any = WordStatsProgress
+
+    def prepare(self) -> None:
+        self.world.decide()
+
+    def check(self) -> list[str]:
+        self.job()
+        counted, head = self.model.objects.get(pk=1).sequence, ChainHead.objects.get(pk=1).sequence
+        return [] if counted == head else [f"counted {counted} of {head}"]
+
+
+class CountScores(CountDecisions):
+    job = moderation.tasks.count_scores
+    model = ScoreStatsProgress
+
+
+class Judge(Scenario):
+    job = moderation.tasks.judge
+
+    def set_up(self) -> None:
+        judgement.add_reports()
+        self.world.decide()
+
+    def prepare(self) -> None:
+        JudgementReport.objects.filter(days=7).update(**_due_now(), lease=None, attempts=0)
+        JudgementReport.objects.exclude(days=7).update(due_at=None)
+
+    def check(self) -> list[str]:
+        JudgementReport.objects.filter(days=7, lease__isnull=False).update(**_due_now())
+        self.job()
+        return ["the report is still due"] * JudgementReport.objects.due().count()
+
+
+class CountPeriods(Scenario):
+    job = moderation.tasks.count_periods
+
+    def set_up(self) -> None:
+        period_counts.add_streams()
+
+    def prepare(self) -> None:
+        self.world.decide()
+        CountProgress.objects.update(**_due_now())
+
+    def check(self) -> list[str]:
+        CountProgress.objects.update(**_due_now())
+        self.job()
+        return ["a count is still due"] * CountProgress.objects.due().count()
+
+
+class Verify(Scenario):
+    job = moderation.tasks.verify
+
+    def set_up(self) -> None:
+        for _ in range(3):
+            self.world.decide()
+
+    def prepare(self) -> None:
+        self.row, _ = verification.start(user=self.world.lead)
+
+    def check(self) -> list[str]:
+        row = Verification.objects.get(pk=self.row.pk)
+        fine = (row.status, row.faults) == ("finished", 0)
+        return [] if fine else [f"verification {row.status}: {row.messages}"]
+
+
+class PublishHeads(Scenario):
+    job = moderation.tasks.publish_heads
+
+    def set_up(self) -> None:
+        self.world.settings.HEAD_PUBLISH_FILE = self.world.folder / "heads.jsonl"
+        self.world.settings.HEAD_SIGNING_KEY = "a key of the head for tests: 0123456789 abcdefgh"
+
+    def prepare(self) -> None:
+        self.world.decide()
+        published_heads.order()
+
+    def check(self) -> list[str]:
+        waiting = PublishedHead.objects.exclude(status__in=("published", "superseded")).count()
+        _, faults = published_heads.read_file(self.world.folder / "heads.jsonl")
+        # A kill within the append leaves an unfinished line, which the next append ends.
+        return [f"{waiting} wait"] * bool(waiting) + [f for f in faults if "not JSON" not in f]
+
+
+class CleanUp(Scenario):
+    job = moderation.tasks.clean_up
+
+    def set_up(self) -> None:
+        housekeeping.add_chores()
+
+    def prepare(self) -> None:
+        Chore.objects.update(**_due_now(), lease=None)
+
+    def check(self) -> list[str]:
+        Chore.objects.filter(due_at__gt=timezone.now(), finished_at=None).update(**_due_now())
+        Chore.objects.filter(lease__isnull=False).update(**_due_now())
+        self.job()
+        failed = list(Chore.objects.exclude(error="").values_list("name", "error"))
+        return [f"chores failed: {failed}"] if failed else []
+
+
+SCENARIOS: dict[str, type[Scenario]] = {
+    scenario.job.name: scenario
+    for scenario in (
+        Submit,
+        Reconcile,
+        Poll,
+        Fetch,
+        ImportScenario,
+        Classify,
+        ClassifyRemote,
+        Embed,
+        Rescore,
+        Train,
+        Reclassify,
+        Resettle,
+        ApplyPolicies,
+        TryPolicies,
+        JudgeAsShadow,
+        TryPromptRules,
+        Deliver,
+        CountDecisions,
+        CountScores,
+        Judge,
+        CountPeriods,
+        Verify,
+        PublishHeads,
+        CleanUp,
+    )
+}
+
+
+def reset_caches() -> None:
+    providers.get_provider.cache_clear()
+    encoders.get.cache_clear()
+
+
+def count_from(start: int) -> Any:
+    return itertools.count(start)
