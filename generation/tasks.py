@@ -183,9 +183,7 @@ def fetch(run: JobRun) -> None:
             if storage_checks.find_local_failure():
                 _wait_for_storage(run)
                 return
-            claimed = RemoteImage.objects.claim(
-                limit=FETCH_BATCH, lease=LEASE, count_attempt=True, first="expires_at"
-            )
+            claimed = _claim_images()
             if not claimed:
                 return
             run.renew()
@@ -205,6 +203,18 @@ def fetch(run: JobRun) -> None:
                     else:
                         downloading.handle_failure(image=image, error=outcome)
             _renew_urls(run, expired)
+
+
+def _claim_images() -> list[RemoteImage]:
+    """Claim the next images to download.
+
+    An image whose last download ended without a result may have crashed its worker. It is claimed
+    alone, so that no other image dies with it.
+    """
+    suspects = RemoteImage.objects.filter(attempts__gt=0, error="")
+    return suspects.claim(limit=1, lease=LEASE, count_attempt=True) or RemoteImage.objects.claim(
+        limit=FETCH_BATCH, lease=LEASE, count_attempt=True, first="expires_at"
+    )
 
 
 def _measure_download(image: RemoteImage) -> tuple[imaging.Rendition | Exception, int]:
@@ -259,7 +269,7 @@ def _renew_urls(run: JobRun, images: list[RemoteImage]) -> None:
 
 def _download_image(image: RemoteImage) -> imaging.Rendition | Exception:
     """Download one image; return its error instead of raising it."""
-    if image.attempts > downloading.ATTEMPTS:
+    if downloading.has_crashed_too_often(image):
         return imaging.UnreadableImageError(KILLED.format(image.attempts - 1), code="crashed")
     try:
         return downloading.download_image(image=image)

@@ -31,6 +31,7 @@ log = logging.getLogger("loupe.pipeline")
 Status = GenerationRequest.Status
 
 ATTEMPTS = 5
+CRASHES_MAX = 3  # attempts that all ended with their worker
 DECODER_RETRY = timedelta(seconds=30)
 BACKOFF = Backoff(base=1, cap=120, jitter=0.25)
 REFRESHES = 1  # per image: number of times that a new URL is requested
@@ -47,6 +48,14 @@ def download_image(*, image: RemoteImage) -> imaging.Rendition:
         raise fetching.FetchError(EXPIRED, expired=True)
     fetched = fetching.fetch(image.url, allow=settings.FETCH_ALLOW)
     return imaging.render(fetched.content)
+
+
+def has_crashed_too_often(image: RemoteImage) -> bool:
+    """Return whether earlier attempts of a claimed image ended with their worker too often.
+
+    Every other attempt leaves an error message.
+    """
+    return image.attempts > (ATTEMPTS if image.error else CRASHES_MAX)
 
 
 def store_download(*, image: RemoteImage, rendition: imaging.Rendition) -> None:
@@ -98,7 +107,7 @@ def handle_failure(*, image: RemoteImage, error: Exception) -> None:
     temporary = (
         isinstance(error, fetching.FetchError | imaging.UnreadableImageError) and error.retryable
     )
-    if temporary and image.attempts < ATTEMPTS:
+    if temporary and image.attempts < ATTEMPTS and not has_crashed_too_often(image):
         # If the URL has expired by then, the next attempt requests a new one first.
         _schedule_retry(image, timezone.now() + BACKOFF.delay(image.attempts), str(error))
         return

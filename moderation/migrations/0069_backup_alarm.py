@@ -4,15 +4,31 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('moderation', '0068_alarms'),
+        ("moderation", "0068_alarms"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='alarm',
-            name='kind',
-            field=models.CharField(choices=[('queue', 'Images wait too long'), ('escalated', 'Escalated images are not settled'), ('jobs', 'Due work is not done'), ('worker', 'A worker is silent'), ('provider', 'A service fails'), ('spending', 'Spending nears its limit'), ('storage', 'Images cannot be stored'), ('faults', 'The record was altered'), ('unverified', 'The record was not verified'), ('heads', 'The head of the record is not published'), ('chores', 'Housekeeping fails'), ('backup', 'The backup is old'), ('test', 'Test')], max_length=10),
+            model_name="alarm",
+            name="kind",
+            field=models.CharField(
+                choices=[
+                    ("queue", "Images wait too long"),
+                    ("escalated", "Escalated images are not settled"),
+                    ("jobs", "Due work is not done"),
+                    ("worker", "A worker is silent"),
+                    ("provider", "A service fails"),
+                    ("spending", "Spending nears its limit"),
+                    ("storage", "Images cannot be stored"),
+                    ("faults", "The record was altered"),
+                    ("unverified", "The record was not verified"),
+                    ("heads", "The head of the record is not published"),
+                    ("chores", "Housekeeping fails"),
+                    ("backup", "The backup is old"),
+                    ("test", "Test"),
+                ],
+                max_length=10,
+            ),
         ),
     ]

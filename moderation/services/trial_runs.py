@@ -19,7 +19,7 @@ log = logging.getLogger("loupe.trials")
 Status = Trial.Status
 
 LEASE: Final = timedelta(minutes=2)
-ATTEMPTS_MAX: Final = 10  # runs that ended without a stored step
+ATTEMPTS_MAX: Final = 3  # runs that ended without a stored step
 
 T = TypeVar("T", bound=Trial)
 

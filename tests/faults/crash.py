@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import threading
+import time
 import traceback
 import warnings
 from collections.abc import Callable
@@ -66,7 +67,27 @@ def run_and_kill(function: Callable[[], object], *, at: int) -> tuple[bool, list
         effects = pipe.read().splitlines()
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     assert code in (0, KILLED), f"the child ended with {code} after {effects}"
+    if connection.vendor == "postgresql":
+        _wait_for_rollback()
     return code == KILLED, effects
+
+
+def _wait_for_rollback() -> None:
+    """Wait until the server has noticed the death and released the locks.
+
+    Until then, claims skip the locked rows as if they were not due.
+    """
+    query = (
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'"
+    )
+    for _ in range(300):
+        with connection.cursor() as cursor:
+            cursor.execute(query)
+            if cursor.fetchone() == (0,):
+                return
+        time.sleep(0.1)
+    raise AssertionError("the transaction of the killed process is still open")
 
 
 def _install(effects: _Effects) -> None:

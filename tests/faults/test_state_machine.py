@@ -46,7 +46,7 @@ from tests.moderation.reclassification_helpers import use_steered
 
 IS_SOAK = os.environ.get("HYPOTHESIS_PROFILE") == "soak"
 PROFILE = settings(
-    max_examples=1000 if IS_SOAK else 8,
+    max_examples=100 if IS_SOAK else 8,
     stateful_step_count=60 if IS_SOAK else 25,
     deadline=None,
     print_blob=True,

@@ -292,7 +292,7 @@ def test_download_that_kills_the_worker_fails_after_a_few_attempts(
         except Killed:
             deaths += 1
 
-    assert deaths == downloading.ATTEMPTS
+    assert deaths == downloading.CRASHES_MAX
     request = GenerationRequest.objects.get()
     assert (request.status, request.reason) == (Status.FAILED, "IMAGES_LOST")
 
