@@ -80,7 +80,8 @@ soak:
 	done
 
 check types: PRODUCTION = env DEBUG=0 SANDBOX=0 PUBLIC_URL=https://loupe.example ALLOWED_HOSTS=loupe.example \
-	SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')
+	SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \
+	RECORD_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))')
 check:
 	$(call install,requirements-dev.txt)
 	$(BIN)/ruff check .

@@ -466,6 +466,7 @@ class Seeder:
                 "sequence": "r.n",
                 "previous_hash": self.sql.sha256("link", "r.n - 1"),
                 "hash": self.sql.sha256("link", "r.n"),
+                "version": str(ChainHead.objects.get(pk=1).version),
             },
         )
         last = Decision.objects.newest_first()[:1].get()

@@ -17,6 +17,8 @@ FIRST_SETTINGS = """\
 # Made by `make run` for trying Loupe on this machine. Environment variables win over this file.
 DEBUG=1
 SECRET_KEY={secret_key}
+# Signs the record. Without it the record cannot be verified.
+RECORD_KEY={record_key}
 # The password of the demo's log-ins. Changing it changes theirs at the next `manage.py demo`.
 DEMO_PASSWORD={demo_password}
 """
@@ -29,11 +31,25 @@ def prepare_data_dir(data_dir: Path) -> Path:
     if not path.exists():
         # Linking never replaces a file, and never shows one that is half written.
         with NamedTemporaryFile("w", dir=data_dir) as draft, suppress(FileExistsError):
-            key, password = secrets.token_urlsafe(50), secrets.token_urlsafe(9)
-            draft.write(FIRST_SETTINGS.format(secret_key=key, demo_password=password))
+            draft.write(
+                FIRST_SETTINGS.format(
+                    secret_key=secrets.token_urlsafe(50),
+                    record_key=secrets.token_urlsafe(50),
+                    demo_password=secrets.token_urlsafe(9),
+                )
+            )
             draft.flush()
             os.link(draft.name, path)
+    _add_record_key(path)
     return path
+
+
+def _add_record_key(path: Path) -> None:
+    """Add a key of the record to a file of an earlier version."""
+    text = path.read_text()
+    if not os.environ.get("RECORD_KEY") and "\nRECORD_KEY=" not in f"\n{text}":
+        with path.open("a") as file:
+            file.write(f"\nRECORD_KEY={secrets.token_urlsafe(50)}\n")
 
 
 if __name__ == "__main__":

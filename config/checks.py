@@ -23,3 +23,20 @@ def check_classifiers_can_run(**kwargs: Any) -> list[CheckMessage]:
             id="loupe.W001",
         )
     ]
+
+
+def check_record_can_be_sealed(**kwargs: Any) -> list[CheckMessage]:
+    """Warn without a key of the record: whoever can write to the database could rewrite it."""
+    if settings.RECORD_KEY:
+        return []
+    return [
+        Warning(
+            "RECORD_KEY is empty, so the record of decisions cannot be sealed: whoever can write to"
+            " the database could rewrite it without a trace.",
+            hint=(
+                "Set RECORD_KEY to 50 random characters in every process, keep a copy outside of"
+                " this server, then run manage.py seal_record."
+            ),
+            id="loupe.W002",
+        )
+    ]

@@ -13,6 +13,8 @@ from generation.wire.secrets import redact as redact_urls
 
 KEYS = (
     "SECRET_KEY",
+    "RECORD_KEY",
+    "HEAD_SIGNING_KEY",
     "NOVITA_API_KEY",
     "NANOGPT_API_KEY",
     "VLM_API_KEY",
@@ -71,6 +73,7 @@ def _load_own_keys() -> tuple[str, ...]:
     """
     found = [getattr(settings, name, "") for name in KEYS]
     found += settings.SECRET_KEY_FALLBACKS
+    found += settings.RECORD_KEY_FALLBACKS + settings.HEAD_SIGNING_KEY_FALLBACKS
     found.append(settings.DATABASES["default"].get("PASSWORD", ""))
     found += [urlsplit(getattr(settings, "REDIS_URL", "")).password or ""]
     return tuple(secret for secret in found if isinstance(secret, str) and len(secret) >= KEY_MIN)

@@ -174,6 +174,9 @@ DATABASES: dict[str, Any] = {
         is_pooled=env.boolean("DATABASE_POOLER", default=False),
     )
 }
+# The owner of the tables, if Loupe runs as a role that may not change them.
+if (IS_MIGRATION or "grants" in sys.argv) and env.text("MIGRATION_DATABASE_URL"):
+    DATABASES["default"] = env.database("MIGRATION_DATABASE_URL", "", is_pooled=False)
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         # Otherwise a transaction that reads before it writes fails with "database is locked".
@@ -808,6 +811,18 @@ EMAIL_USE_TLS = env.boolean("EMAIL_USE_TLS", default=True)
 EMAIL_TIMEOUT = 10  # seconds
 DEFAULT_FROM_EMAIL = env.text("DEFAULT_FROM_EMAIL", "loupe@localhost")
 
+# --- Keys of the record ---
+# Without a key the record cannot be sealed; `manage.py check --deploy` says so.
+RECORD_KEY = env.text("RECORD_KEY")
+RECORD_KEY_FALLBACKS = env.words("RECORD_KEY_FALLBACKS")
+for _key in filter(None, (RECORD_KEY, *RECORD_KEY_FALLBACKS)):
+    env.require_strong_key("RECORD_KEY", _key)
+
+# --- Limits of looking and exporting, for each person; 0: none ---
+VIEWS_PER_HOUR = env.integer("VIEWS_PER_HOUR", 600, low=0, high=1_000_000)
+EXPORTS_PER_HOUR = env.integer("EXPORTS_PER_HOUR", 60, low=0, high=1_000_000)
+EXPORT_ROWS_PER_HOUR = env.integer("EXPORT_ROWS_PER_HOUR", 0, low=0, high=10**12)
+
 # --- Publication of the head of the record ---
 HEAD_PUBLISH_FILE = env.path("HEAD_PUBLISH_FILE")
 HEAD_PUBLISH_URL = env.url("HEAD_PUBLISH_URL")
@@ -817,6 +832,13 @@ HEAD_SIGNING_KEY = env.text("HEAD_SIGNING_KEY")
 HEAD_SIGNING_KEY_FALLBACKS = env.words("HEAD_SIGNING_KEY_FALLBACKS")
 for _key in filter(None, (HEAD_SIGNING_KEY, *HEAD_SIGNING_KEY_FALLBACKS)):
     env.require_strong_key("HEAD_SIGNING_KEY", _key)
+HEAD_TIMESTAMP_URL = env.url("HEAD_TIMESTAMP_URL")
+HEAD_TIMESTAMP_CERTIFICATES = env.path("HEAD_TIMESTAMP_CERTIFICATES")
+if HEAD_TIMESTAMP_URL and HEAD_TIMESTAMP_CERTIFICATES is None:
+    raise ImproperlyConfigured(
+        "HEAD_TIMESTAMP_URL is set, but HEAD_TIMESTAMP_CERTIFICATES is not. Name a PEM file with"
+        " the certificates of that authority, so that its time stamps can be verified."
+    )
 if HEAD_PUBLISH_MAIL and not EMAIL_HOST:
     raise ImproperlyConfigured(
         "HEAD_PUBLISH_MAIL is set, but EMAIL_HOST is not. Set EMAIL_HOST to your mail server."

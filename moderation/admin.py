@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
+from django.contrib.admin.models import LogEntry
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
@@ -77,6 +78,7 @@ from moderation.models import (
     PromptTrial,
     PublishedHead,
     Reclassification,
+    RecordEvent,
     Resettlement,
     Review,
     RiskProgress,
@@ -1039,6 +1041,14 @@ class TeamEventAdmin(ReadOnlyAdmin):
     ordering = ("-pk",)
 
 
+@admin.register(RecordEvent)
+class RecordEventAdmin(ReadOnlyAdmin):
+    list_display = ("sequence", "created_at", "kind", "subject", "decisions", "key_id")
+    list_filter = ("kind",)
+    search_fields = ("=sequence", "=subject")
+    ordering = ("-sequence",)
+
+
 @admin.register(Invitation)
 class InvitationAdmin(ReadOnlyAdmin):
     exclude = ("digest",)
@@ -1092,6 +1102,9 @@ class GuardedUserAdmin(UserAdmin[User]):
         return _may_edit(request.user, obj) and super().has_change_permission(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Refuse for people who did something here: the admin log names them."""
+        if obj is not None and LogEntry.objects.filter(user=obj).exists():
+            return False
         return _may_edit(request.user, obj) and super().has_delete_permission(request, obj)
 
     @method_decorator(sensitive_post_parameters())

@@ -123,6 +123,8 @@ ROLES: dict[str, tuple[str, ...]] = {
         "moderation.view_periodcount",
         "moderation.use_admin_site",
         "moderation.view_teamevent",
+        "moderation.view_accesstrace",
+        "moderation.view_recordevent",
     ),
     # Runs the installation and decides nothing: sees no images and no policy.
     "operator": (

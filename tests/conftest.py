@@ -27,8 +27,10 @@ from PIL import Image
 from generation import imaging, providers
 from generation.models import Asset, GenerationRequest, Source
 from generation.services.storing import Origin, store_rendition
-from moderation.models import Audit, Decision, Policy, Review
+from moderation import append_only
+from moderation.models import Policy, Review
 from moderation.presenters import evidence_matrix
+from moderation.services import sealing
 from tests import database
 
 # Python's own 700 objects make it look through 400,000 of modules and tests all the time, which was
@@ -183,15 +185,13 @@ def _reference_data(request: pytest.FixtureRequest) -> Iterator[None]:
             evidence = _migration("0020_fill_policy_evidence")
             evidence.note_activations(apps, editor)
             evidence.keep_what_policies_did(apps, editor)
+        sealing.seal_new_record()
     yield
+    tables = ", ".join([*append_only.FROZEN, "moderation_chainhead"])
     with connection.schema_editor() as editor:
-        _migration("0002_append_only").unlock(apps, editor)
-    Audit.objects.all().delete()
-    Decision.objects.filter(reverses__isnull=False).delete()
-    Decision.objects.filter(second_of__isnull=False).delete()
-    Decision.objects.all().delete()
-    with connection.schema_editor() as editor:
-        _migration("0002_append_only").lock(apps, editor)
+        append_only.unlock(apps, editor)
+        editor.execute(f"TRUNCATE {tables} CASCADE")
+        append_only.lock(apps, editor)
 
 
 def _person(name: str, *roles: str, **fields: Any) -> User:

@@ -13,6 +13,7 @@ process = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
 os.environ.update(
     {
         "SECRET_KEY": "tests-only-" + "x" * 50,
+        "RECORD_KEY": "tests-only, key of the record: 0123456789 abcdefgh",
         "DATA_DIR": os.environ.get("TEST_DATA_DIR") or tempfile.mkdtemp(prefix="loupe-tests-"),
         "DATABASE_URL": os.environ.get("TEST_DATABASE_URL", ""),
         "REDIS_URL": redis._replace(path=f"/{process}").geturl() if redis.scheme else "",

@@ -287,6 +287,7 @@ def test_models_are_registered_in_the_admin() -> None:
     }
     # On the pages of policies.
     inline |= {"PolicyProposal"}
+    inline |= {"AccessTrace"}  # on a page of its own
     # On the pages of the team; the answers of a person are shown to that person only.
     inline |= {"GoldenImage", "GoldenAnswer"}
     inline |= {"CalibrationSession", "CalibrationImage", "CalibrationParticipant"}

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_safe
 from generation.core.storage import view_name
 from generation.models import Asset
 from generation.services import storage_checks
+from generation.signals import TooManyViewsError, asset_shown
 from generation.views.delivery import send_file
 
 log = logging.getLogger("loupe.views")
@@ -37,7 +38,7 @@ ASSET_HEADERS = {
 def asset_file(request: HttpRequest, uuid: UUID) -> HttpResponseBase:
     """Return the canonical rendition, which is also what was classified."""
     asset = get_object_or_404(Asset.objects.visible_to(request.user), uuid=uuid)
-    return _send_file(request, asset, asset.rendition, asset.image_type)
+    return _show_file(request, asset, asset.rendition, asset.image_type, kind="image")
 
 
 @require_safe
@@ -59,7 +60,24 @@ def asset_view(request: HttpRequest, uuid: UUID, kind: str) -> HttpResponseBase:
     if kind not in asset.views:
         raise Http404
     name = view_name(asset.original_sha256, kind)
-    return _send_file(request, asset, FieldFile(asset, asset.thumbnail.field, name), "webp")
+    file = FieldFile(asset, asset.thumbnail.field, name)
+    return _show_file(request, asset, file, "webp", kind="original")
+
+
+def _show_file(
+    request: HttpRequest, asset: Asset, file: FieldFile, image_type: str, *, kind: str
+) -> HttpResponseBase:
+    """Send a sharp image, which leaves a trace outside of judging; 429 beyond the limit."""
+    try:
+        asset_shown.send(sender=Asset, asset=asset, user=request.user, kind=kind)
+    except TooManyViewsError as error:
+        return HttpResponse(
+            str(error),
+            status=429,
+            content_type="text/plain; charset=utf-8",
+            headers={"Retry-After": "600"},
+        )
+    return _send_file(request, asset, file, image_type)
 
 
 def _send_file(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from moderation.models.access_traces import AccessTrace
 from moderation.models.alarms import Alarm, AlarmCheck, AlarmNotice
 from moderation.models.audits import Audit
 from moderation.models.calibrations import (
@@ -42,6 +43,7 @@ from moderation.models.policy_trials import (
 from moderation.models.preferences import ImageCover, Preferences
 from moderation.models.prompt_trials import PromptTrial
 from moderation.models.reclassifications import NewFinding, Reclassification, Resettlement
+from moderation.models.record_events import RecordEvent
 from moderation.models.retention import (
     Erasure,
     HeldImage,
@@ -61,6 +63,7 @@ from moderation.models.verifications import PublishedHead, Verification
 from moderation.models.word_stats import WordStats, WordStatsProgress
 
 __all__ = [
+    "AccessTrace",
     "Alarm",
     "AlarmCheck",
     "AlarmNotice",
@@ -116,6 +119,7 @@ __all__ = [
     "PromptTrial",
     "PublishedHead",
     "Reclassification",
+    "RecordEvent",
     "Resettlement",
     "RetentionEvent",
     "RetentionRule",

@@ -1,15 +1,13 @@
 """Decisions: the append-only record, in which each row is chained to the previous one by a hash.
 
-Triggers in both databases refuse UPDATE and DELETE (migration 0002). A change that bypasses them
-breaks the chain, and ``verify_chain`` finds it.
+Triggers in both databases refuse UPDATE and DELETE (moderation.append_only). A change that bypasses
+them breaks the chain, and the verification finds it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
+from contextlib import suppress
 from typing import Any, Self
 from uuid import UUID, uuid4
 
@@ -21,7 +19,9 @@ from django.utils import timezone
 from generation.core.db.state_machine import one_of
 from generation.core.urls import build_url
 from moderation import taxonomy
+from moderation.models import chain
 from moderation.models.policies import Policy
+from moderation.models.record_events import RecordEvent
 from moderation.models.reviews import UNDO_WINDOW, Review
 
 
@@ -53,13 +53,24 @@ STATUS_AFTER = {
 
 
 class ChainHead(models.Model):
-    """The sequence and hash of the newest decision: a single row, locked by each append."""
+    """The ends of both chains and the key in use: a single row, locked by each append."""
 
     sequence = models.BigIntegerField(default=0)
     hash = models.CharField(max_length=64, default="")
+    events = models.BigIntegerField(
+        default=0, db_default=0, help_text="Sequence of the last event."
+    )
+    event_hash = models.CharField(max_length=64, default="", db_default="", blank=True)
+    # The form of new decisions. Raised by the seal.
+    version = models.PositiveSmallIntegerField(default=chain.UNSIGNED, db_default=chain.UNSIGNED)
+    key_id = models.CharField("key", max_length=8, default="", db_default="", blank=True)
 
     def __str__(self) -> str:
         return f"{self.sequence}: {self.hash[:12]}"
+
+    @property
+    def is_sealed(self) -> bool:
+        return self.version == chain.SIGNED
 
 
 class DecisionQuerySet(models.QuerySet["Decision"]):
@@ -192,6 +203,21 @@ class Decision(models.Model):
     # hashes, which are random, would cost every decision two more pages from the disk once the
     # record outgrows the memory.
     hash = models.CharField(max_length=64)
+    # Database defaults: processes of an older version of Loupe do not know these columns.
+    version = models.PositiveSmallIntegerField(
+        default=chain.UNSIGNED,
+        db_default=chain.UNSIGNED,
+        editable=False,
+        help_text="Form of the hash: 1 without a key, 2 signed.",
+    )
+    evidence = models.CharField(
+        max_length=64,
+        default="",
+        db_default="",
+        blank=True,
+        editable=False,
+        help_text="SHA-256 of the classifiers' results at that time.",
+    )
 
     objects = DecisionQuerySet.as_manager()
 
@@ -289,36 +315,82 @@ class Decision(models.Model):
             return True
         return self.reviewer_id == user.pk and timezone.now() - self.created_at <= UNDO_WINDOW
 
-    def compute_hash(self) -> str:
-        """Return the SHA-256 of the previous hash and this decision's fields as canonical JSON."""
-        content = {
-            "sequence": self.sequence,
-            "previous": self.previous_hash,
-            "uuid": str(self.uuid),
-            "review": self.review_id,
-            "verdict": self.verdict,
-            "categories": self.categories,
-            "note": self.note,
-            "reviewer": self.reviewer_id,
-            "reviewer_name": self.reviewer_name,
-            "policy": self.policy_id,
-            "by_policy": self.by_policy,
-            "seconds": None if self.seconds is None else f"{Decimal(self.seconds):.1f}",
-            "reverses": self.reverses_id,
-            "created_at": self.created_at.isoformat(),
+    def compute_hash(self, events: chain.EventIndex | None = None) -> str:
+        """Return the hash of this decision. ``events``: all stored ones, if they were read before.
+
+        Raises RecordKeyError.
+        """
+        if events is None:
+            signed = self.version != chain.UNSIGNED
+            events = load_event_index(until=self.sequence) if signed else chain.EventIndex()
+        return chain.compute_hash(self.read_covered(), events)
+
+    def read_covered(self) -> dict[str, Any]:
+        """Return the values that the hash covers, with those of the related rows."""
+        values: dict[str, Any] = {name: self._read(name) for name in chain.OWN}
+        if self.version == chain.UNSIGNED:
+            return values
+        review = self.review
+        asset = review.asset
+        return values | {
+            "review__uuid": review.uuid,
+            "review__requested_by": review.requested_by_id,
+            "review__asset__uuid": asset.uuid,
+            "review__asset__sha256": asset.sha256,
+            "review__asset__source_sha256": asset.source_sha256,
+            "review__asset__original_sha256": asset.original_sha256,
+            "review__asset__differs": asset.differs,
+            "reverses__uuid": self.reverses and self.reverses.uuid,
+            "second_of__uuid": self.second_of and self.second_of.uuid,
         }
-        # Omitted if null, so that decisions from before these columns keep their hashes.
-        if self.second_of_id is not None:
-            content["second_of"] = self.second_of_id
-        if self.policy_in_force_id is not None:
-            content["policy_in_force"] = self.policy_in_force_id
-        if self.batch is not None:
-            content["batch"] = str(self.batch)
-        if self.is_blurred:  # likewise omitted if false
-            content["is_blurred"] = True
-        return hashlib.sha256(
-            json.dumps(content, sort_keys=True, ensure_ascii=False).encode()
-        ).hexdigest()
+
+    def _read(self, name: str) -> Any:
+        return getattr(self, _ATTRIBUTES.get(name, name))
+
+
+# Foreign keys, which are covered as their values.
+_ATTRIBUTES = {
+    name: f"{name}_id"
+    for name in ("review", "reviewer", "policy", "policy_in_force", "reverses", "second_of")
+}
+
+
+def load_event_index(*, until: int | None = None) -> chain.EventIndex:
+    """Return the events that decisions cover. ``until``: a decision, events after it are left out.
+
+    The key is named by the events themselves: each one that changes it, and the seal. An event
+    that cannot be read is left out: the check of the events reports it.
+    """
+    rows = RecordEvent.objects.order_by("sequence")
+    if until is not None:
+        rows = rows.filter(decisions__lt=until)
+    keys = _read_keys(rows)
+    decisions, hashes, key_ids = [], [], []
+    sealed_after, key_id = None, ""
+    # Any: SQLite may give a value of another type.
+    values: Any = rows.values_list("sequence", "kind", "decisions", "hash")
+    for sequence, kind, at, digest in values.iterator(chunk_size=2000):
+        if not isinstance(at, int):
+            continue
+        if kind == RecordEvent.Kind.SEAL and sealed_after is None:
+            sealed_after = at
+        key_id = keys.get(sequence, key_id)
+        decisions.append(at)
+        hashes.append(str(digest))
+        key_ids.append(key_id)
+    return chain.EventIndex(
+        decisions=decisions, hashes=hashes, key_ids=key_ids, sealed_after=sealed_after
+    )
+
+
+def _read_keys(rows: models.QuerySet[RecordEvent]) -> dict[int, str]:
+    """Return the names of the keys that events introduce, by the sequence of the event."""
+    changes = rows.filter(kind__in=[RecordEvent.Kind.SEAL, RecordEvent.Kind.KEY])
+    found = {}
+    for sequence in list(changes.values_list("sequence", flat=True)):
+        with suppress(ValueError, TypeError, LookupError, AttributeError):
+            found[sequence] = str(changes.get(sequence=sequence).payload["key"])
+    return found
 
 
 def keep_effective(decisions: Iterable[Decision]) -> list[Decision]:
@@ -367,20 +439,9 @@ def is_blurred_after(effective: Sequence[Decision]) -> bool:
     )
 
 
-def verify_chain(decisions: Iterable[Decision], *, after: int = 0, previous: str = "") -> list[str]:
-    """Return a message for each place where the record was altered.
+def verify_chain(decisions: Iterable[Decision]) -> list[str]:
+    """Return a message for each place where a whole record was altered.
 
-    ``decisions`` must be in order of sequence. They follow the decision ``after`` with the hash
-    ``previous``.
+    ``decisions`` must be in order of sequence, from the first one.
     """
-    faults: list[str] = []
-    expected = after + 1
-    for decision in decisions:
-        if decision.sequence != expected:
-            faults.append(f"Decision {expected} is missing: the next one is {decision.sequence}.")
-        if decision.previous_hash != previous and decision.sequence == expected:
-            faults.append(f"Decision {decision.sequence} does not follow from the one before it.")
-        if decision.compute_hash() != decision.hash:
-            faults.append(f"Decision {decision.sequence} was altered.")
-        previous, expected = decision.hash, decision.sequence + 1
-    return faults
+    return chain.verify((row.read_covered() for row in decisions), load_event_index())

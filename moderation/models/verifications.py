@@ -34,6 +34,13 @@ class Verification(StateMachine, DueModel):
         RUNNING = "running", "Running"
         FINISHED = "finished", "Finished"
 
+    class Stage(models.TextChoices):
+        """The part of the check that runs now, in this order."""
+
+        DECISIONS = "decisions", "Decisions"
+        STATES = "states", "States of the images"
+        FILES = "files", "Files"
+
     TRANSITIONS: ClassVar[dict[str, tuple[str, ...]]] = {
         Status.RUNNING: (Status.FINISHED,),
         Status.FINISHED: (),
@@ -67,6 +74,31 @@ class Verification(StateMachine, DueModel):
     head = models.CharField(
         max_length=64, blank=True, help_text="Last hash of the record at that time."
     )
+    # Database defaults: processes of an older version of Loupe do not know these columns.
+    stage = models.CharField(
+        max_length=9, choices=Stage, default=Stage.DECISIONS, db_default=Stage.DECISIONS
+    )
+    # In the stage: the primary key of the last row that was read.
+    position = models.BigIntegerField(default=0, db_default=0, editable=False)
+    events_until = models.BigIntegerField(
+        "events", default=0, db_default=0, help_text="Last event of the record at the start."
+    )
+    event_head = models.CharField(
+        max_length=64,
+        default="",
+        db_default="",
+        blank=True,
+        help_text="Last hash of the events at that time.",
+    )
+    reviews = models.BigIntegerField(
+        default=0, db_default=0, help_text="Number of images whose state was replayed."
+    )
+    files = models.PositiveIntegerField(
+        "files read", default=0, db_default=0, help_text="Number of files compared with their hash."
+    )
+    reads_all_files = models.BooleanField(
+        default=False, db_default=False, help_text="All files are read, not only a sample."
+    )
 
     objects = VerificationQuerySet.as_manager()
 
@@ -96,6 +128,7 @@ class Verification(StateMachine, DueModel):
 
     @property
     def percent(self) -> int:
+        """The share of the decisions that were read."""
         return 100 * self.decisions // self.until if self.until else 100
 
     @property
@@ -120,6 +153,7 @@ class PublishedHead(StateMachine, DueModel):
         FILE = "file", "File"
         ADDRESS = "address", "Address"
         MAIL = "mail", "Mail"
+        STAMP = "stamp", "Time stamp"
 
     class Status(models.TextChoices):
         WAITING = "waiting", "Waiting"
@@ -138,6 +172,13 @@ class PublishedHead(StateMachine, DueModel):
     sequence = models.BigIntegerField()
     hash = models.CharField(max_length=64)
     statement = models.JSONField(help_text="The statement as it was signed.")
+    receipt = models.TextField(
+        "time stamp",
+        default="",
+        db_default="",
+        blank=True,
+        help_text="Answer of the time stamp authority (RFC 3161), in Base64.",
+    )
     status = models.CharField(max_length=10, choices=Status, default=Status.WAITING)
     error = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -153,7 +194,7 @@ class PublishedHead(StateMachine, DueModel):
         constraints = [
             models.CheckConstraint(
                 name="published_head_target_known",
-                condition=one_of("target", ["file", "address", "mail"]),
+                condition=one_of("target", ["file", "address", "mail", "stamp"]),
             ),
             models.CheckConstraint(
                 name="published_head_status_known",

@@ -38,7 +38,7 @@ from moderation.presenters.exposure import load_exposure
 from moderation.presenters.panel import build_history
 from moderation.presenters.today_figures import Number
 from moderation.queues import Queue
-from moderation.services import calibrations, published_heads, second_opinions
+from moderation.services import calibrations, published_heads, sealing, second_opinions, traces
 from moderation.services.decisions import may_decide
 from moderation.templatetags.desk import age
 
@@ -347,4 +347,6 @@ def _build_record_part() -> dict[str, Any]:
         "record_length": Number("n-record", f"{head.sequence if head else 0:,}".replace(",", " ")),
         "verification": Verification.objects.find_newest(),
         "record_failures": list(published_heads.find_failing()),
+        "record_notice": sealing.explain_state(head),
+        "trace_excess": traces.find_excess(timezone.now() - timedelta(days=1)),
     }

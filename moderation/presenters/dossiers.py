@@ -33,7 +33,7 @@ from moderation.models import (
     Verdict,
 )
 from moderation.models.decisions import keep_effective
-from moderation.presenters import labels, originals, related, retention
+from moderation.presenters import labels, originals, related, retention, traces
 from moderation.services import golden_images, policy_contents
 from moderation.services.chain_proof import ChainProof, prove
 from moderation.services.classification import EARLIER
@@ -128,6 +128,9 @@ def build_dossier(review: Review, user: User) -> dict[str, Any]:
         "views": [] if asset.is_purged else originals.build_views(asset),
         "events": [],
         **retention.build_asset_state(asset, user),
+        "looked": (
+            traces.list_of_asset(asset) if user.has_perm("moderation.view_accesstrace") else []
+        ),
     }
     if is_blind:
         return context

@@ -139,6 +139,12 @@ MENU = {
             needs("moderation.view_verification"),
         ),
         Page(
+            "Traces",
+            "moderation:trace-list",
+            "eye",
+            needs("moderation.view_accesstrace"),
+        ),
+        Page(
             "New findings",
             "moderation:new-finding-list",
             "alert",

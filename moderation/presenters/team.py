@@ -76,6 +76,8 @@ ABILITIES = (
     Ability(("moderation.add_erasure",), "erase the images and texts of an end user"),
     Ability(("moderation.add_legalhold",), "place legal holds"),
     Ability(("moderation.lift_legalhold",), "lift legal holds"),
+    Ability(("moderation.view_recordevent",), "read the events of the record"),
+    Ability(("moderation.view_accesstrace",), "read who opened which image and exported what"),
     Ability(("generation.change_apikey",), "see and revoke every API key"),
     Ability(("generation.hold_api_key",), "hold own API keys"),
 )

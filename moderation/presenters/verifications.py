@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.conf import settings
 
 from moderation.models import ChainHead, PublishedHead, Verification
-from moderation.services import published_heads
+from moderation.services import published_heads, sealing
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -25,6 +25,7 @@ def build_verifications(user: User) -> dict[str, Any]:
         "last": last,
         "verifications": finished,
         "head": head,
+        "notice": sealing.explain_state(head),
         "since": head.sequence - last.until if head and last else 0,
         "may_start": user.has_perm("moderation.add_verification"),
         **build_publication(),

@@ -1,13 +1,15 @@
-"""Append decisions to the record, one at a time under the lock of the chain head."""
+"""Append decisions and events to the record, one at a time under the lock of the chain head."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from django.db import transaction
+from django.utils import timezone
 
 from generation.core.db.prepared.query import PreparedQuery, insert
 from generation.core.uuid7 import make_uuid7
@@ -16,10 +18,11 @@ from moderation.models import (
     Decision,
     NamedCategory,
     Policy,
+    RecordEvent,
     Review,
     Verdict,
+    chain,
 )
-from moderation.services.verification import verify_record as verify_record
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -52,7 +55,7 @@ def record_decision(
             "A decision and what becomes of its image are one transaction."
         )
     # Before the row is made: decisions in order of their sequence are in order of time, too.
-    head = _lock_head()
+    head = lock_head()
     decision = Decision(
         uuid=uuid or make_uuid7(),
         review=review,
@@ -79,16 +82,64 @@ def append(decision: Decision) -> None:
 
     The caller must have begun a transaction. Its time must not be before that of the last decision.
     """
-    _append(_lock_head(), decision)
+    _append(lock_head(), decision)
 
 
-def _lock_head() -> ChainHead:
+def record_event(
+    kind: RecordEvent.Kind, payload: Mapping[str, Any], *, subject: str = ""
+) -> RecordEvent | None:
+    """Append an event to the record; return None if the record is not sealed yet.
+
+    Call it in the transaction of the change. ``payload`` has JSON types, dates and decimals; in a
+    record without a seal it is not needed, because the seal notes what is there then.
+    """
+    with transaction.atomic():
+        head = lock_head()
+        return append_event(head, kind, payload, subject=subject) if head.is_sealed else None
+
+
+def append_event(
+    head: ChainHead,
+    kind: RecordEvent.Kind,
+    payload: Mapping[str, Any],
+    *,
+    subject: str = "",
+    **changes: Any,
+) -> RecordEvent:
+    """Append an event to the record whose locked head is given, and change the head with it."""
+    event = RecordEvent(
+        sequence=head.events + 1,
+        kind=kind,
+        subject=subject,
+        payload=json.loads(json.dumps(payload, default=str)),
+        decisions=head.sequence,
+        created_at=timezone.now(),
+        key_id=head.key_id,
+        previous_hash=head.event_hash,
+    )
+    event.hash = event.compute_hash(head.hash)
+    event.save(force_insert=True)
+    changes |= {"events": event.sequence, "event_hash": event.hash}
+    for name, value in changes.items():
+        setattr(head, name, value)
+    head.save(update_fields=list(changes))
+    return event
+
+
+def lock_head() -> ChainHead:
+    """Lock the head of the chain until the end of the transaction."""
     return _HEAD.rows(pk=1)[0]
 
 
 def _append(head: ChainHead, decision: Decision) -> None:
     decision.sequence, decision.previous_hash = head.sequence + 1, head.hash
-    decision.hash = decision.compute_hash()
+    decision.version = head.version
+    if head.is_sealed:
+        decision.evidence = chain.hash_evidence(decision.review.classification_summary)
+    last = chain.EventIndex(
+        decisions=[head.sequence], hashes=[head.event_hash], key_ids=[head.key_id]
+    )
+    decision.hash = decision.compute_hash(last)
     insert(decision)
     if decision.categories:
         NamedCategory.store(decision)

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from moderation.models import ChainHead, Decision, PublishedHead, Verification
+from moderation.models.chain import EventIndex
+from moderation.models.decisions import load_event_index
+from moderation.record_keys import RecordKeyError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,19 +39,28 @@ def prove(decisions: Iterable[Decision]) -> dict[int, ChainProof]:
     hashes = {0: "", **dict(before.values_list("sequence", "hash"))}
     newest = Verification.objects.find_newest()
     heads = _find_covering_heads([row.sequence for row in rows])
+    events = load_event_index()
     return {
         row.pk: ChainProof(
             sequence=row.sequence,
             length=head.sequence,
             hash=row.hash,
             previous_hash=row.previous_hash,
-            is_hash_right=row.compute_hash() == row.hash,
+            is_hash_right=_has_right_hash(row, events),
             is_link_right=hashes.get(row.sequence - 1) == row.previous_hash,
             verification=newest if newest and newest.until >= row.sequence else None,
             published=next((one for one in heads if one.sequence >= row.sequence), None),
         )
         for row in rows
     }
+
+
+def _has_right_hash(row: Decision, events: EventIndex) -> bool:
+    """Return whether the fields give the stored hash; without its key nothing shows that."""
+    try:
+        return row.compute_hash(events) == row.hash
+    except RecordKeyError:
+        return False
 
 
 def _find_covering_heads(sequences: list[int]) -> list[PublishedHead]:

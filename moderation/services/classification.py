@@ -546,6 +546,7 @@ def apply_settlement(
         return
     verdict = Verdict.REJECT if settlement.outcome is Outcome.REJECT else Verdict.APPROVE
     is_blurred = settlement.outcome is Outcome.BLUR
+    review.classification_summary = classification_summary  # the evidence of the decision
     with transaction.atomic():
         decision = record_decision(
             review=review,

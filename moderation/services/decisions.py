@@ -46,7 +46,14 @@ def _select_for_decision(rows: QuerySet[Review]) -> QuerySet[Review]:
         "is_blurred",
         "for_lead",
         "requested_by",
-    )
+        # Covered by the hash of the decision.
+        "classification_summary",
+        "asset__uuid",
+        "asset__sha256",
+        "asset__source_sha256",
+        "asset__original_sha256",
+        "asset__differs",
+    ).select_related("asset")
     listeners = webhook_events.find_listeners(OuterRef("asset"))
     return rows.annotate(has_listener=Exists(listeners)).select_for_update(of=("self",))
 

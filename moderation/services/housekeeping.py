@@ -36,6 +36,7 @@ from moderation.services import (
     period_counts,
     published_heads,
     risk_stats,
+    row_notes,
     storage_usage,
 )
 from moderation.services.alarms import checks
@@ -129,6 +130,11 @@ def _order_head_publication(limit: int) -> int:
     return 0  # nothing is deleted
 
 
+def _note_rows(limit: int) -> int:
+    row_notes.note_rows()
+    return 0  # nothing is deleted
+
+
 def _refresh_risk_reports(limit: int) -> int:
     # Windows move on with the days, even if nobody decides.
     risk_stats.refresh_reports()
@@ -187,6 +193,7 @@ CHORES: dict[str, Callable[[int], int]] = {
     "held classifications": _release_stranded_classifications,
     "originals": originals.remove_due_originals,
     "risk stats": _refresh_risk_reports,
+    "record notes": _note_rows,
     "head publication": _order_head_publication,
 }
 

@@ -22,7 +22,7 @@ from moderation.models import (
     PolicyRule,
 )
 from moderation.policy_engine import Thresholds
-from moderation.services import policy_contents, reclassification, shadows
+from moderation.services import policy_contents, reclassification, sealing, shadows
 from moderation.services.policy_contents import list_settings as list_settings
 
 if TYPE_CHECKING:
@@ -147,6 +147,7 @@ def activate(
         is_active=True, activated_at=Coalesce("activated_at", Value(now, DateTimeField()))
     )
     policy.refresh_from_db()
+    sealing.note_activation(event)
     shadows.end(policy=policy, reason="It was put into force.")
     reclassification.order_resettlement(user=user)
     return event

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 from django.db.models import Model
@@ -85,6 +86,43 @@ def _list_rows(rows: Iterable[Model]) -> list[str]:
 
 
 _KEYS = ("id", "policy")
+
+
+def serialize(policy: Policy) -> dict[str, Any]:
+    """Return the whole content of a policy with JSON types, for the record."""
+    content = {
+        "settings": {name: getattr(policy, name) for name in list_settings()},
+        "rules": _list_rows(policy.rules.all()),
+        "ask_rules": _list_rows(policy.ask_rules.all()),
+        "earned_trusts": _list_rows(policy.earned_trusts.all()),
+    }
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, default=_normalize)
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def has_content(policy: Policy, recorded: Mapping[str, Any]) -> bool:
+    """Return whether a policy has the content that ``serialize`` gave earlier.
+
+    Settings and columns of rules from after that time do not count.
+    """
+    now = serialize(policy)
+    given = recorded["settings"]
+    if any(now["settings"].get(name) != value for name, value in given.items()):
+        return False
+    return all(
+        _has_rows(now[name], recorded[name]) for name in ("rules", "ask_rules", "earned_trusts")
+    )
+
+
+def _has_rows(now: list[str], recorded: list[str]) -> bool:
+    rows = [json.loads(row) for row in recorded]
+    names = set(rows[0]) if rows else set()
+    reduced = [
+        {name: value for name, value in json.loads(row).items() if name in names} for row in now
+    ]
+    key = partial(json.dumps, sort_keys=True)
+    return sorted(map(key, reduced)) == sorted(map(key, rows))
 
 
 # --- In words ---

@@ -13,7 +13,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from smtplib import SMTPException
@@ -28,7 +28,8 @@ from django.utils import timezone
 from generation import fetching, jobs
 from generation.core.backoff import Backoff
 from generation.models import InvalidTransitionError
-from moderation.models import ChainHead, PublishedHead
+from moderation.models import ChainHead, PublishedHead, RecordEvent
+from moderation.services import audit_log, head_stamps, row_notes
 
 log = logging.getLogger("loupe.record")
 
@@ -58,6 +59,9 @@ class HeadStatement:
     hash: str
     at: datetime | None
     origin: str
+    # Of a record that was sealed at that time.
+    events: int = 0
+    event_hash: str = ""
 
 
 # --- Statements ---
@@ -68,6 +72,8 @@ def build_statement(head: ChainHead, at: datetime) -> dict[str, Any]:
         "sequence": head.sequence,
         "hash": head.hash,
         "decisions": head.sequence,
+        "events": head.events,
+        "event_hash": head.event_hash,
         "published_at": at.isoformat(timespec="seconds"),
     }
     if settings.HEAD_SIGNING_KEY:
@@ -148,8 +154,14 @@ def _read_statement(statement: Mapping[str, Any], origin: str) -> HeadStatement:
         at = datetime.fromisoformat(str(statement.get("published_at")))
     except ValueError:
         at = None
+    events = statement.get("events")
     return HeadStatement(
-        sequence=statement["sequence"], hash=statement["hash"], at=at, origin=origin
+        sequence=statement["sequence"],
+        hash=statement["hash"],
+        at=at,
+        origin=origin,
+        events=events if type(events) is int else 0,
+        event_hash=str(statement.get("event_hash", "")),
     )
 
 
@@ -160,14 +172,16 @@ def _capitalize(text: str) -> str:
 def iter_stored() -> Iterator[HeadStatement]:
     """Yield the heads that the database notes as stated, whether their publication succeeded."""
     rows = PublishedHead.objects.order_by("pk").values_list(
-        "sequence", "hash", "created_at", "target"
+        "sequence", "hash", "created_at", "target", "statement"
     )
-    seen: set[tuple[int, str]] = set()
-    for sequence, digest, at, target in rows.iterator(chunk_size=1000):
-        if (sequence, digest) not in seen:
-            seen.add((sequence, digest))
-            origin = str(Target(target).label).lower()
-            yield HeadStatement(sequence=sequence, hash=digest, at=at, origin=origin)
+    seen: set[tuple[int, str, int]] = set()
+    for sequence, digest, at, target, statement in rows.iterator(chunk_size=1000):
+        stated = {**statement, "sequence": sequence, "hash": digest}
+        origin = Target(target).label.lower() if target in Target.values else "a published head"
+        found = replace(_read_statement(stated, origin), at=at)
+        if (sequence, digest, found.events) not in seen:
+            seen.add((sequence, digest, found.events))
+            yield found
 
 
 # --- Schedule ---
@@ -181,6 +195,9 @@ def list_targets() -> list[tuple[PublishedHead.Target, str]]:
         found.append((Target.ADDRESS, f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"))
     if settings.HEAD_PUBLISH_MAIL:
         found.append((Target.MAIL, ", ".join(settings.HEAD_PUBLISH_MAIL)))
+    if settings.HEAD_TIMESTAMP_URL:
+        parts = urlsplit(settings.HEAD_TIMESTAMP_URL)
+        found.append((Target.STAMP, f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"))
     return found
 
 
@@ -190,10 +207,11 @@ def order() -> list[PublishedHead]:
     A newer head covers all earlier decisions, so it replaces an older one that is still waiting.
     Returns [] without a target or a decision.
     """
+    row_notes.note_rows()
     now = timezone.now()
     with transaction.atomic():
-        head = ChainHead.objects.filter(pk=1, sequence__gt=0).first()
-        if head is None:
+        head = audit_log.lock_head()
+        if not head.sequence:
             return []
         statement = build_statement(head, now)
         for waiting in PublishedHead.objects.filter(status=Status.WAITING):
@@ -211,6 +229,12 @@ def order() -> list[PublishedHead]:
             for target, place in list_targets()
         ]
         if made:
+            payload = {
+                "sequence": head.sequence,
+                "hash": head.hash,
+                "rows": [row.pk for row in made],
+            }
+            audit_log.record_event(RecordEvent.Kind.HEAD, payload)
             jobs.wake("publish_heads")
     return made
 
@@ -322,11 +346,33 @@ def _send_mail(row: PublishedHead) -> None:
         raise PublicationError(f"The mail was not accepted: {error}") from error
 
 
+def _request_stamp(row: PublishedHead) -> None:
+    try:
+        receipt = head_stamps.request_stamp(serialize(row.statement).encode())
+    except head_stamps.StampError as error:
+        raise PublicationError(str(error)) from error
+    PublishedHead.objects.filter(pk=row.pk, lease=row.lease).update(receipt=receipt)
+
+
 SENDERS: dict[PublishedHead.Target, Callable[[PublishedHead], None]] = {
     Target.FILE: _append_to_file,
     Target.ADDRESS: _send_to_address,
     Target.MAIL: _send_mail,
+    Target.STAMP: _request_stamp,
 }
+
+
+def find_stamp_faults() -> list[str]:
+    """Return a message for each stored time stamp that does not fit its statement."""
+    if settings.HEAD_TIMESTAMP_CERTIFICATES is None:
+        return []
+    faults = []
+    for row in PublishedHead.objects.exclude(receipt="").order_by("pk").iterator():
+        try:
+            head_stamps.verify_stamp(serialize(row.statement).encode(), row.receipt)
+        except head_stamps.StampError as error:
+            faults.append(f"The time stamp of the head at decision {row.sequence}: {error}")
+    return faults
 
 
 def find_failing() -> Iterable[PublishedHead]:

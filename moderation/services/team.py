@@ -18,7 +18,7 @@ from django.utils import timezone
 
 from moderation import roles
 from moderation.models import Invitation, Review, TeamEvent
-from moderation.services import browser_sessions
+from moderation.services import access_events, browser_sessions
 
 MANAGE = "moderation.manage_team"
 OPERATOR = "operator"
@@ -90,6 +90,8 @@ def _require_other_operator(person: User) -> None:
 
 def _record(kind: Kind, actor: User, person: User | None = None, details: str = "") -> None:
     TeamEvent.objects.create(kind=kind, actor=actor, person=person, details=details[:400])
+    if person is not None:
+        access_events.record_access(person.pk)  # also of changes without a signal
 
 
 def name_roles(names: Collection[str]) -> str:

@@ -1,4 +1,4 @@
-"""Verify the whole record in steps, and compare it with the heads that were stated earlier.
+"""Verify the whole record in steps: both chains, all that follows from them, and earlier heads.
 
 An in-app verification is a row that a job continues step by step, so a killed worker costs one
 step. A command runs the same steps without pause.
@@ -10,54 +10,72 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
-from decimal import InvalidOperation
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Max
 from django.utils import timezone
 
 from generation import jobs
 from generation.models import InvalidTransitionError
-from moderation.models import ChainHead, Decision, Verification
-from moderation.models.decisions import verify_chain
-from moderation.services import published_heads
+from moderation import append_only
+from moderation.models import ChainHead, Decision, RecordEvent, Verification
+from moderation.models.chain import EventIndex
+from moderation.models.decisions import load_event_index
+from moderation.record_keys import RecordKeyError
+from moderation.services import (
+    audit_log,
+    chain_checks,
+    event_checks,
+    published_heads,
+    row_notes,
+    state_checks,
+)
+from moderation.services.chain_checks import UNREADABLE
 from moderation.services.published_heads import HeadStatement
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-STEP = 5_000  # decisions: half a second
 COMPARED_AT_ONCE = 500  # heads; SQLite accepts about 1,000 values in a statement
 MESSAGES_MAX = 20  # stored with a verification
 LEASE = timedelta(seconds=60)
-# Raised while a row is read whose values are none that Loupe writes.
-UNREADABLE = (ValueError, TypeError, AttributeError, OverflowError, InvalidOperation)
-END = "The end of the record is missing or was altered: it does not match the head of the chain."
+Stage = Verification.Stage
 
 
-def verify_record(heads_file: Path | None = None) -> tuple[Verification, list[str]]:
+def verify_record(
+    heads_file: Path | None = None, *, reads_all_files: bool = False
+) -> tuple[Verification, list[str]]:
     """Check the whole record; return the stored result and a message for each fault.
 
     ``heads_file``: a file of published heads to compare with, besides those that Loupe knows.
-    Raises OSError if it cannot be read.
+    ``reads_all_files``: compare every file with its hash, not only a sample. Raises OSError if the
+    file of heads cannot be read.
     """
-    verification = _build(status=Verification.Status.FINISHED)
-    stated, faults = _collect_heads(verification, heads_file)
-    while _has_more(verification):
-        faults += _read_step(verification)
-    faults += _check_end(verification) + _compare(verification, stated)
+    verification, faults = _build(status=Verification.Status.FINISHED)
+    verification.reads_all_files = reads_all_files
+    stated, wrong = _collect_heads(verification, heads_file)
+    faults += wrong
+    events = load_event_index()
+    is_over = False
+    while not is_over:
+        found, is_over = _read_step(verification, events)
+        faults += found
+    faults += _check_rest(verification, events) + _compare(verification, stated)
     _note(verification, faults)
     verification.finished_at = timezone.now()
-    verification.save()
+    with transaction.atomic():
+        verification.save()
+        _record(verification)
     return verification, faults
 
 
 def start(*, user: User) -> tuple[Verification, bool]:
     """Start a verification in the background; return it, and False if one was running already."""
-    verification = _build()
+    verification, faults = _build()
+    _note(verification, faults)
     verification.started_by = user
     verification.due_at = timezone.now()
     try:
@@ -74,12 +92,20 @@ def run_due(*, go_on: Callable[[], bool]) -> None:
     """Continue the running verification, step by step."""
     claimed = Verification.objects.claim(limit=1, lease=LEASE) if go_on() else []
     for verification in claimed:
-        while _has_more(verification):
-            _note(verification, _read_step(verification))
+        events = load_event_index()
+        is_over = False
+        while not is_over:
+            found, is_over = _read_step(verification, events)
+            _note(verification, found)
             may_go_on = go_on()
             if not _store_step(verification, is_last=not may_go_on) or not may_go_on:
                 return
-        _finish(verification)
+        _finish(verification, events)
+
+
+PROGRESS = (
+    *("decisions", "last_hash", "faults", "messages", "stage", "position", "reviews", "files"),
+)
 
 
 def _store_step(verification: Verification, *, is_last: bool) -> bool:
@@ -89,99 +115,107 @@ def _store_step(verification: Verification, *, is_last: bool) -> bool:
     """
     rows = Verification.objects.filter(pk=verification.pk, lease=verification.lease)
     stored = rows.update(
-        decisions=verification.decisions,
-        last_hash=verification.last_hash,
-        faults=verification.faults,
-        messages=verification.messages,
+        **{name: getattr(verification, name) for name in PROGRESS},
         due_at=timezone.now() + (timedelta(0) if is_last else LEASE),
     )
     return bool(stored)
 
 
-def _finish(verification: Verification) -> None:
+def _finish(verification: Verification, events: EventIndex) -> None:
     stated, faults = _collect_heads(verification, None)
-    faults += _check_end(verification) + _compare(verification, stated)
+    faults += _check_rest(verification, events) + _compare(verification, stated)
     _note(verification, faults)
-    with suppress(InvalidTransitionError):  # another worker has taken it over
+    with suppress(InvalidTransitionError), transaction.atomic():  # another worker has taken it over
         verification.move_to(
             Verification.Status.FINISHED,
             where={"lease": verification.lease},
             reread=False,
             due_at=None,
             finished_at=timezone.now(),
-            decisions=verification.decisions,
-            faults=verification.faults,
-            messages=verification.messages,
             heads=verification.heads,
+            **{name: getattr(verification, name) for name in PROGRESS},
+        )
+        _record(verification)
+
+
+def _record(verification: Verification) -> None:
+    # A head that cannot be read cannot be added to; the verification says so.
+    with suppress(IndexError, *UNREADABLE, RecordKeyError), transaction.atomic():
+        audit_log.record_event(
+            RecordEvent.Kind.VERIFICATION, event_checks.describe_verification(verification)
         )
 
 
-def _build(status: Verification.Status = Verification.Status.RUNNING) -> Verification:
-    head = ChainHead.objects.get(pk=1)
-    # Decisions added during the check are left for the next one.
-    return Verification(status=status, decisions=0, until=head.sequence, head=head.hash)
+def _build(
+    status: Verification.Status = Verification.Status.RUNNING,
+) -> tuple[Verification, list[str]]:
+    """Return a verification of what is there now, and a message if that cannot be read."""
+    faults = []
+    try:
+        row_notes.note_rows()
+        head = ChainHead.objects.get(pk=1)
+        if not all(isinstance(value, int) for value in (head.sequence, head.events)):
+            raise ValueError
+    except (ChainHead.DoesNotExist, *UNREADABLE):
+        head = ChainHead()
+        faults.append("The head of the chain or its events were altered: they cannot be read.")
+    # What is added during the check is left for the next one.
+    verification = Verification(
+        status=status,
+        decisions=0,
+        until=head.sequence,
+        head=head.hash,
+        events_until=head.events,
+        event_head=head.event_hash,
+    )
+    return verification, faults
 
 
-def _has_more(verification: Verification) -> bool:
-    return verification.decisions < verification.until
+def _read_step(verification: Verification, events: EventIndex) -> tuple[list[str], bool]:
+    """Check the next part, and move on; return the faults, and whether that was the last part."""
+    match verification.stage:
+        case Stage.DECISIONS if verification.decisions < verification.until:
+            return chain_checks.read_step(verification, events), False
+        case Stage.DECISIONS:
+            _enter(verification, Stage.STATES)
+            return [], False
+        case Stage.STATES:
+            faults, has_more = state_checks.read_step(verification)
+            if not has_more:
+                _enter(verification, Stage.FILES)
+            return faults, False
+    if not verification.reads_all_files:
+        return state_checks.check_images(verification, state_checks.draw_sample()), True
+    keys = state_checks.list_next_assets(verification)
+    faults = state_checks.check_images(verification, keys)
+    verification.position = keys[-1] if keys else verification.position
+    return faults, not keys
+
+
+def _enter(verification: Verification, stage: Verification.Stage) -> None:
+    verification.stage, verification.position = stage, 0
+
+
+def _check_rest(verification: Verification, events: EventIndex) -> list[str]:
+    """Check what is not read in steps: the end, the events, and the triggers."""
+    faults: list[str] = []
+    for check, message in (
+        (partial(chain_checks.find_end_faults, verification), "The end of the record"),
+        (partial(event_checks.find_faults, verification, events), "The chain of events"),
+        (append_only.find_faults, "The list of triggers"),
+        (published_heads.find_stamp_faults, "The list of time stamps"),
+    ):
+        try:
+            faults += check()
+        except (ChainHead.DoesNotExist, *UNREADABLE):
+            faults.append(f"{message} was altered: it cannot be read.")
+    return faults
 
 
 def _note(verification: Verification, faults: list[str]) -> None:
     verification.faults += len(faults)
     room = MESSAGES_MAX - len(verification.messages)
     verification.messages = [*verification.messages, *faults[: max(0, room)]]
-
-
-# --- The chain ---
-def _read_step(verification: Verification) -> list[str]:
-    """Check the next decisions, and move on to the last of them."""
-    after, previous = verification.decisions, verification.last_hash
-    rows = Decision.objects.filter(sequence__gt=after, sequence__lte=verification.until)
-    step = rows.order_by("sequence")[:STEP]
-    try:
-        found = list(step)
-        faults = verify_chain(found, after=after, previous=previous)
-    except UNREADABLE:
-        found, faults = _read_one_by_one(list(step.values_list("sequence", flat=True)), previous)
-    if not found:  # the end is missing
-        verification.decisions = verification.until
-        verification.last_hash = ""
-    else:
-        verification.decisions = found[-1].sequence
-        verification.last_hash = found[-1].hash
-    return faults
-
-
-def _read_one_by_one(sequences: list[int], previous: str) -> tuple[list[Decision], list[str]]:
-    """Check decisions of which at least one has values that cannot be read."""
-    found: list[Decision] = []
-    faults: list[str] = []
-    for sequence in sequences:
-        try:
-            row = Decision.objects.get(sequence=sequence)
-            faults += verify_chain([row], after=sequence - 1, previous=previous)
-        except UNREADABLE:
-            faults.append(f"Decision {sequence} was altered: it cannot be read.")
-            row = Decision.objects.only("sequence", "hash").get(sequence=sequence)
-        found.append(row)
-        previous = row.hash
-    return found, faults
-
-
-def _check_end(verification: Verification) -> list[str]:
-    """Check that the record ends where the head of the chain says."""
-    faults = []
-    if verification.last_hash != verification.head:
-        faults.append(END)
-    with transaction.atomic():
-        head = ChainHead.objects.select_for_update().get(pk=1)
-        last = Decision.objects.aggregate(last=Max("sequence"))["last"] or 0
-    if last > head.sequence:
-        faults.append(
-            f"The record goes on to decision {last}, but the head of the chain is decision"
-            f" {head.sequence}."
-        )
-    return faults
 
 
 # --- Heads stated earlier ---
@@ -210,8 +244,16 @@ def _iter_verified(verification: Verification) -> Iterator[HeadStatement]:
     """Yield the heads that earlier verifications found, and found to be right."""
     rows = Verification.objects.finished().exclude(pk=verification.pk)
     rows = rows.filter(until__gt=0, faults=0)
-    for until, head, at in rows.order_by("pk").values_list("until", "head", "created_at"):
-        yield HeadStatement(sequence=until, hash=head, at=at, origin="an earlier verification")
+    fields = ("until", "head", "events_until", "event_head", "created_at")
+    for until, head, events, event_head, at in rows.order_by("pk").values_list(*fields):
+        yield HeadStatement(
+            sequence=until,
+            hash=head,
+            events=events,
+            event_hash=event_head,
+            at=at,
+            origin="an earlier verification",
+        )
 
 
 def _compare(verification: Verification, stated: Iterable[HeadStatement]) -> list[str]:
@@ -221,9 +263,13 @@ def _compare(verification: Verification, stated: Iterable[HeadStatement]) -> lis
     while chunk := list(itertools.islice(remaining, COMPARED_AT_ONCE)):
         rows = Decision.objects.filter(sequence__in={head.sequence for head in chunk})
         hashes = dict(rows.values_list("sequence", "hash"))
+        events = RecordEvent.objects.filter(sequence__in={head.events for head in chunk})
+        event_hashes = {0: "", **dict(events.values_list("sequence", "hash"))}
         for head in chunk:
             if hashes.get(head.sequence) != head.hash:
                 faults.append(_describe(head, is_missing=head.sequence not in hashes))
+            elif event_hashes.get(head.events) != head.event_hash:
+                faults.append(_describe_events(head))
         verification.heads += len(chunk)
     return faults
 
@@ -235,6 +281,14 @@ def _describe(head: HeadStatement, *, is_missing: bool) -> str:
     return (
         f"Decision {head.sequence} has another hash than was stated{when} ({head.origin}): the"
         " record up to it was replaced."
+    )
+
+
+def _describe_events(head: HeadStatement) -> str:
+    when = f" on {_format(head.at)}" if head.at else ""
+    return (
+        f"Event {head.events} of the record is missing or has another hash than was stated{when}"
+        f" ({head.origin})."
     )
 
 

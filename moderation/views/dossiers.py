@@ -9,8 +9,10 @@ from django.http import HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
-from moderation.models import Review
+from generation.signals import TooManyViewsError
+from moderation.models import AccessTrace, Review
 from moderation.presenters.dossiers import build_dossier, build_json
+from moderation.services import traces
 from moderation.views.access import DeskRequest
 
 NEEDED = ("generation.view_asset", "moderation.view_review", "moderation.view_decision")
@@ -24,8 +26,13 @@ def asset_detail(request: DeskRequest, uuid: UUID) -> HttpResponse:
 
 @require_GET
 @permission_required("moderation.export_decision", raise_exception=True)
-def asset_json(request: DeskRequest, uuid: UUID) -> JsonResponse:
-    document = build_json(_get_review(request, uuid), request.user)
+def asset_json(request: DeskRequest, uuid: UUID) -> HttpResponse:
+    review = _get_review(request, uuid)
+    try:
+        traces.note_view(person=request.user, asset=review.asset, kind=AccessTrace.Kind.EVIDENCE)
+    except TooManyViewsError as error:
+        return JsonResponse({"error": str(error)}, status=429, headers={"Retry-After": "600"})
+    document = build_json(review, request.user)
     return JsonResponse(document, json_dumps_params={"indent": 2, "ensure_ascii": False})
 
 

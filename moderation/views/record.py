@@ -22,7 +22,7 @@ from moderation.presenters.exports import build_exports
 from moderation.presenters.panel import build_history
 from moderation.presenters.partials import render_hidden_fields
 from moderation.presenters.record_ranges import build_ranges
-from moderation.services import decisions
+from moderation.services import decisions, traces
 from moderation.services.exports import parquet
 from moderation.services.exports.filters import describe_errors, filter_decisions
 from moderation.services.exports.formats import FORMATS, write_table
@@ -125,8 +125,16 @@ def export(
         chunks = write_table(EXPORTS[kind].build_table(form.cleaned_data), file_format)
     except parquet.ParquetMissingError as error:
         return _answer_in_text(str(error), status=501)
+    try:
+        start = traces.start_export(
+            person=request.user, kind=kind, file_format=file_format, filters=request.GET.dict()
+        )
+    except traces.ExportLimitError as error:
+        refused = _answer_in_text(str(error), status=429)
+        refused["Retry-After"] = "600"
+        return refused
     response = StreamingHttpResponse(
-        (chunk.data for chunk in chunks), content_type=FORMATS[file_format].media_type
+        traces.iter_export(start, chunks), content_type=FORMATS[file_format].media_type
     )
     name = f"loupe-{kind}-{timezone.now():%Y%m%d-%H%M%S}.{file_format}"
     response["Content-Disposition"] = f'attachment; filename="{name}"'

@@ -67,6 +67,7 @@ PLAIN = [
     "/new-findings/",
     "/decisions/",
     "/verifications/",
+    "/traces/",
     "/requests/",
     "/requests/new/",
     "/password/",

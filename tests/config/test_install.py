@@ -215,9 +215,24 @@ def test_deployment_check_warns_without_a_usable_classifier(
         "WARNING",
         DATA_DIR=str(tmp_path),
         SECRET_KEY=secrets.token_urlsafe(50),
+        RECORD_KEY=secrets.token_urlsafe(50),
         PUBLIC_URL="https://loupe.example",
         **variables,
     )
 
     assert ("loupe.W001" in checked.stderr) == warns
     assert (checked.returncode != 0) == warns, checked.stderr
+
+
+def test_deployment_check_warns_without_a_key_of_the_record(tmp_path: Path) -> None:
+    checked = run(
+        sys.executable,
+        *("manage.py", "check", "--deploy", "--fail-level", "WARNING"),
+        DATA_DIR=str(tmp_path),
+        SECRET_KEY=secrets.token_urlsafe(50),
+        PUBLIC_URL="https://loupe.example",
+        CLASSIFIERS="hashes",
+    )
+
+    assert "loupe.W002" in checked.stderr
+    assert "RECORD_KEY" in checked.stderr

@@ -33,7 +33,7 @@ SCRIPT = textwrap.dedent(
     from generation.services.file_checks import verify_files
     from moderation.models import Decision, Review, Verdict
     from moderation.services import decisions
-    from moderation.services.audit_log import verify_record
+    from moderation.services.verification import verify_record
 
     user = User.objects.create_superuser("anna")
     filler = Path(settings.DATA_DIR) / "filler"

@@ -7,14 +7,20 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
 
-from moderation.models import Decision, Policy, Review, Verdict
+from generation.models import Asset
+from moderation.models import ChainHead, Decision, Policy, Review, Verdict
 from moderation.models.decisions import verify_chain
+from moderation.record_keys import RecordKeyError
 from moderation.services import decisions
-from moderation.services.audit_log import record_decision, verify_record
+from moderation.services.audit_log import record_decision
+from moderation.services.verification import verify_record
 from tests.moderation.page_helpers import record_legacy_approval
+from tests.moderation.record_helpers import unseal
+from tests.moderation.test_commands import run_command
 
 Factory = Callable[..., Any]
 
@@ -136,11 +142,15 @@ def test_record_stays_valid_and_append_only_after_table_copy(
     """SQLite copies the table to remove the unique constraint of a column."""
     # Rows without values in the columns that the backward migration removes.
     made = [record_legacy_approval(make_review(), moderator) for _ in range(3)]
+    Review.objects.update(status="approved", decided_at=timezone.now(), decided_by=moderator)
 
     for names in (["0011"], []):
         call_command("migrate", "moderation", *names, verbosity=0)
 
     assert [row.hash for row in Decision.objects.order_by("sequence")] == [row.hash for row in made]
+    (fault,) = verify_record()[1]
+    assert fault.startswith("The record is not sealed")
+    assert "Sealed: 3 decisions" in run_command("seal_record")
     assert verify_record()[1] == []
     for change in (
         lambda: Decision.objects.update(note="forged"),
@@ -148,7 +158,83 @@ def test_record_stays_valid_and_append_only_after_table_copy(
     ):
         with pytest.raises(DatabaseError):
             change()
-    assert decide_new_review(make_review, moderator).sequence == 4
+    signed = decide_new_review(make_review, moderator)
+    assert (signed.sequence, signed.version) == (4, 2)
+    assert verify_record()[1] == []
+
+
+@pytest.fixture
+def old_record(make_review: Factory, moderator: User) -> list[Decision]:
+    """Make a record of an earlier version, which is not sealed."""
+    return [record_legacy_approval(make_review(), moderator) for _ in range(3)]
+
+
+def test_seal_covers_images_of_decisions_from_before_it(
+    old_record: list[Decision], make_review: Factory, moderator: User
+) -> None:
+    Review.objects.update(status="approved", decided_at=timezone.now(), decided_by=moderator)
+    run_command("seal_record")
+    decide_new_review(make_review, moderator)
+    assert verify_record()[1] == []
+
+    Asset.objects.filter(pk=old_record[1].review.asset_id).update(source_sha256="0" * 64)
+
+    assert any("Decisions 1 to 3, or the images" in fault for fault in verify_record()[1])
+
+
+def test_process_of_an_earlier_version_cannot_decide_after_the_seal(
+    make_review: Factory, moderator: User
+) -> None:
+    decide_new_review(make_review, moderator)
+    head = ChainHead.objects.get()
+    row = Decision(
+        review=make_review(),
+        verdict=Verdict.APPROVE,
+        reviewer=moderator,
+        sequence=head.sequence + 1,
+        previous_hash=head.hash,
+    )
+    row.hash = row.compute_hash()
+
+    with pytest.raises(DatabaseError, match="restart this process"), transaction.atomic():
+        row.save(force_insert=True)
+
+
+def test_record_without_a_key_stays_unsigned(
+    make_review: Factory, moderator: User, settings: Any
+) -> None:
+    unseal()
+    settings.RECORD_KEY = ""
+
+    decided = decide_new_review(make_review, moderator)
+
+    assert (decided.version, decided.evidence) == (1, "")
+    assert verify_record()[1] == []
+    with pytest.raises(CommandError, match="RECORD_KEY is empty"):
+        run_command("seal_record")
+
+
+def test_rotated_key_signs_from_then_on_and_the_earlier_one_verifies(
+    make_review: Factory, moderator: User, settings: Any
+) -> None:
+    decide_new_review(make_review, moderator)
+    earlier = settings.RECORD_KEY
+    settings.RECORD_KEY, settings.RECORD_KEY_FALLBACKS = earlier[::-1], [earlier]
+    # Until the rotation every process signs with the key that the head names.
+    decide_new_review(make_review, moderator)
+    assert "rotate_record_key" in run_command("verify_decisions")
+
+    run_command("rotate_record_key")
+    decide_new_review(make_review, moderator)
+
+    assert verify_record()[1] == []
+    settings.RECORD_KEY_FALLBACKS = []
+    faults = verify_record()[1]
+    assert faults
+    assert "RECORD_KEY_FALLBACKS" in faults[0]
+    settings.RECORD_KEY, settings.RECORD_KEY_FALLBACKS = earlier, []
+    with pytest.raises(RecordKeyError, match="nothing can be decided"):
+        decide_new_review(make_review, moderator)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -64,7 +64,9 @@ def test_stratum_and_probability_of_the_draw_are_stored(
     probability: str,
 ) -> None:
     settings.AUDIT_APPROVED_PERCENT = settings.AUDIT_REJECTED_PERCENT = Decimal(percent)
-    monkeypatch.setattr(Decision, "compute_hash", lambda self: f"{self.sequence % 100:015x}" * 4)
+    monkeypatch.setattr(
+        Decision, "compute_hash", lambda self, events=None: f"{self.sequence % 100:015x}" * 4
+    )
 
     review = get_review(store(make_asset, result))
 

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from generation.models import Asset, Source, image_search
 from moderation import hash_files
 from moderation.models import Classification, Decision, HashEntry, HashList, Policy, Review
-from moderation.services import audit_log, classification, hash_lists
+from moderation.services import classification, hash_lists, verification
 from tests.conftest import picture
 from tests.moderation.page_helpers import ClientOf, decide, get_review_url
 
@@ -188,7 +188,7 @@ def test_file_on_a_block_list_is_rejected_at_once(store: MakeReview, column: str
     assert review.reason.startswith("On the block list “bans” (entry ")
     assert "case 9" in review.reason
     assert [run.classifier for run in review.asset.classifications.all()] == ["hashes"]
-    assert audit_log.verify_record()[1] == []
+    assert verification.verify_record()[1] == []
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,9 @@ def _policy(settings: Any, lead: User, monkeypatch: pytest.MonkeyPatch) -> Itera
     settings.AUDIT_APPROVED_PERCENT = settings.AUDIT_REJECTED_PERCENT = Decimal(100)
     # The same draws in every run.
     monkeypatch.setattr(
-        Decision, "compute_hash", lambda self: hashlib.sha256(b"%d" % self.sequence).hexdigest()
+        Decision,
+        "compute_hash",
+        lambda self, events=None: hashlib.sha256(b"%d" % self.sequence).hexdigest(),
     )
     draft = policies.create_version(
         based_on=Policy.objects.active(), user=lead, approves_imports=True

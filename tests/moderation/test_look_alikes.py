@@ -15,7 +15,7 @@ from PIL import Image
 
 from generation.models import Asset, Source
 from moderation.models import Decision, Review, Verdict
-from moderation.services import audit_log, batches, decisions
+from moderation.services import batches, decisions, verification
 from tests.conftest import picture
 from tests.moderation.page_helpers import ClientOf, decide, get_review_url
 
@@ -167,7 +167,7 @@ def test_senior_withdraws_the_chosen_ones_as_a_batch_and_undoes_it(
         review.refresh_from_db()
         assert review.status == Review.Status.REJECTED
     assert list_released() == [farther, other]
-    assert audit_log.verify_record()[1] == []
+    assert verification.verify_record()[1] == []
     page = client.get(answer["Location"]).content.decode()
     assert f"Rejected: 2 images that looked like {rejected.asset.short_id}." in page
 
@@ -198,7 +198,7 @@ def test_moderator_sends_them_to_the_seniors_and_may_undo_that(
         assert (review.status, review.decided_by) == (Review.Status.ESCALATED, None)
         last = review.decisions.latest("sequence")
         assert (last.verdict, last.reviewer) == (Verdict.ESCALATE, other_moderator)
-    assert audit_log.verify_record()[1] == []
+    assert verification.verify_record()[1] == []
     client.post(reverse("moderation:batch-reverse", args=[batch]))
     same.refresh_from_db()
     assert (same.status, same.decided_by) == (Review.Status.APPROVED, moderator)

@@ -33,7 +33,7 @@ from moderation.models import (
     Review,
 )
 from moderation.services import decisions, golden_images, legal_holds, originals, retention
-from moderation.services.audit_log import verify_record
+from moderation.services.verification import verify_record
 from tests.conftest import picture
 from tests.generation.imaging.test_original import FILES
 from tests.moderation.page_helpers import ClientOf

@@ -218,6 +218,7 @@ PAGES: dict[str, tuple[str, str]] = {
         "302 405 405 405 405 405 405 405",
         "302 403 403 303 403 403 403 303",
     ),
+    "traces/": ("302 403 403 403 403 200 403 200", "302 405 405 405 405 405 405 405"),
     "verifications/": ("302 403 403 200 200 200 403 200", "302 405 405 405 405 405 405 405"),
     "verifications/new/": (
         "302 405 405 405 405 405 405 405",
@@ -659,6 +660,7 @@ ADMIN: dict[str, str] = {
     "moderation.preferences": "- - - vacd",
     "moderation.reclassification": "vc - - vc",
     "moderation.resettlement": "- - - vc",
+    "moderation.recordevent": "- vc - vc",
     "moderation.review": "vc vc - vc",
     "moderation.prompttrial": "vc vc - vc",
     "moderation.riskprogress": "- - - vc",

@@ -20,6 +20,8 @@ from config import web_server
 from config.worker import processes
 from generation.core.backoff import Backoff
 from moderation import demo
+from moderation.models import ChainHead, chain
+from moderation.services import sealing
 
 HOST = "127.0.0.1"
 GRACE = 5.0
@@ -63,6 +65,9 @@ class Command(BaseCommand):
         if not self.signals and not get_user_model()._default_manager.exists():
             self._say("Filling the empty database with a demo …")
             call_command("demo", days=settings.DEMO_DAYS, stdout=StringIO())
+        # Here no process of an earlier version can be left.
+        if settings.RECORD_KEY and not ChainHead.objects.filter(version=chain.SIGNED).exists():
+            sealing.seal()
         connections.close_all()
 
     def _serve(self) -> int:

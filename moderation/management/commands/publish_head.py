@@ -17,8 +17,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if not published_heads.list_targets():
             raise CommandError(
-                "There is no place to publish to. Set HEAD_PUBLISH_FILE, HEAD_PUBLISH_URL or "
-                "HEAD_PUBLISH_MAIL."
+                "There is no place to publish to. Set HEAD_PUBLISH_FILE, HEAD_PUBLISH_URL, "
+                "HEAD_PUBLISH_MAIL or HEAD_TIMESTAMP_URL."
             )
         ordered = published_heads.order()
         if not ordered:

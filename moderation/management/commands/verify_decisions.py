@@ -5,14 +5,16 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from moderation.services import sealing
 from moderation.services.verification import verify_record
 
 
 class Command(BaseCommand):
     help = (
-        "Read the whole record of decisions and report every altered place. Compare it "
-        "with all heads that were published or verified before. The exit code is 1 if "
-        "there is a fault. The time and result of each run are stored for auditors."
+        "Read the whole record and report every altered place: decisions, events, states of "
+        "images, triggers and files. Compare it with all heads that were published or verified "
+        "before. The exit code is 1 if there is a fault. "
+        "The time and result of each run are stored for auditors."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -26,9 +28,15 @@ class Command(BaseCommand):
             ),
         )
 
+        parser.add_argument(
+            "--files",
+            action="store_true",
+            help="Read every file of every image, not only those of 200 images drawn by chance.",
+        )
+
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            verification, faults = verify_record(options["heads"])
+            verification, faults = verify_record(options["heads"], reads_all_files=options["files"])
         except OSError as error:
             raise CommandError(f"{options['heads']} cannot be read: {error.strerror}.") from error
         if faults:
@@ -40,5 +48,7 @@ class Command(BaseCommand):
         )
         self.stdout.write(
             f"{verification.decisions} decisions verified. Head: {verification.head or 'none yet'}."
-            f"{compared}"
+            f"{compared} {verification.reviews} images replayed, {verification.files} files read."
         )
+        if notice := sealing.explain_state():
+            self.stdout.write(self.style.WARNING(notice))
