@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.http import FileResponse, HttpRequest, HttpResponseBase, StreamingHttpResponse
@@ -84,7 +84,8 @@ class OverloadMiddleware:
             if isinstance(response, StreamingHttpResponse) and not isinstance(
                 response, FileResponse
             ):
-                parts = iter(response.streaming_content)
+                # Under WSGI the content is never asynchronous.
+                parts = iter(cast(Iterator[bytes], response.streaming_content))
                 response.streaming_content = HeldParts(parts, self.gate.leave)
                 is_held = True
             return response

@@ -76,7 +76,7 @@ class DrainingServer(MPServer):
 
     def signal_handler_interrupt(self, *args: int | FrameType | None) -> None:
         """Stop after the drain time; at once if a second signal arrives."""
-        stop = super().signal_handler_interrupt
+        stop: Callable[[], None] = super().signal_handler_interrupt
         if self.draining.value or not self.drain_seconds:
             stop()
             return

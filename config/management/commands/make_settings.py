@@ -26,7 +26,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, values: list[str], **options: Any) -> None:
         template = (settings.BASE_DIR / TEMPLATE).read_text()
-        named = [name for name in KEYS if re.search(rf"^(# )?{name}=", template, re.MULTILINE)]
+        lines = [line.removeprefix("# ") for line in template.splitlines()]
+        named = [name for name in KEYS if any(line.startswith(f"{name}=") for line in lines)]
         given = {name: secrets.token_urlsafe(50) for name in named} | parse_values(values)
         self.stdout.write(fill_in(template, given), ending="")
 
