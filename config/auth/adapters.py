@@ -6,6 +6,7 @@ import logging
 import threading
 from smtplib import SMTPException
 from typing import Any
+from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core import context
@@ -111,6 +112,13 @@ class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # as above
 
     def get_totp_label(self, user: User) -> str:
         return str(user.get_username())
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        """Return whose passkeys these are: behind a proxy the Host header may be another."""
+        entity: dict[str, str] = super().get_public_key_credential_rp_entity()
+        if settings.SECURE:
+            entity["id"] = urlsplit(settings.PUBLIC_URL).hostname or entity["id"]
+        return {**entity, "name": settings.MFA_TOTP_ISSUER}
 
     def generate_authenticator_name(self, user: User, type: Any) -> str:
         return "Passkey"

@@ -60,7 +60,7 @@ class SecondFactorMiddleware:
         if not user.is_authenticated or not is_missing(request, user):
             return None
         match = request.resolver_match
-        name = (match.url_name if match else "") or ""
+        name = match.view_name if match else ""  # with the namespace, if there is one
         if name in OPEN or name.startswith("mfa_"):
             return None
         return _lead_to_setup(request)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from allauth.core.exceptions import ReauthenticationRequired
+from allauth.account.internal.flows.reauthentication import STATE_SESSION_KEY
+from allauth.core.internal.httpkit import serialize_request
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.http.response import HttpResponseBase
@@ -17,6 +20,9 @@ from django.urls import reverse
 
 SESSION_KEY = "logged_in_at"
 REQUIRED = "Log in again to do this: your last log-in is too long ago."
+KEPT_HEADERS = ("CONTENT_", "HTTP_", "PATH_", "QUERY_", "REMOTE_", "REQUEST_", "SCRIPT_", "SERVER_")
+SECRET_HEADERS = {"HTTP_AUTHORIZATION", "HTTP_COOKIE", "HTTP_PROXY_AUTHORIZATION"}
+NOT_KEPT = "Nothing was saved: passwords are not kept in between. Enter the form again afterwards."
 
 
 def note_login(request: HttpRequest) -> None:
@@ -47,7 +53,8 @@ def requires_recent_login(
     download follows. htmx is sent to the question and back to its page; a request that wants JSON
     gets 403.
 
-    Place it below the check of the permission. Uploaded files are not kept.
+    Place it below the check of the permission. Uploaded files, and forms with a password, are not
+    kept.
     """
 
     def decorate(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
@@ -64,7 +71,8 @@ def requires_recent_login(
 
 
 def ask_again(request: HttpRequest, *, is_download: bool = False) -> HttpResponse:
-    """Return the way to the question, or raise ReauthenticationRequired to keep the request."""
+    """Return the way to the question. A form is kept in the session, to continue it."""
+    request.session.pop(STATE_SESSION_KEY, None)  # of a question that was not answered
     if request.headers.get("HX-Request") == "true":
         back = _find_path(request.headers.get("HX-Current-URL", ""))
         return HttpResponse(status=204, headers={"HX-Redirect": _build_url(back)})
@@ -78,7 +86,25 @@ def ask_again(request: HttpRequest, *, is_download: bool = False) -> HttpRespons
         if referer := request.headers.get("Referer"):
             places["back"] = _find_path(referer)
         return HttpResponseRedirect(_build_url(f"{reverse('download-start')}?{urlencode(places)}"))
-    raise ReauthenticationRequired
+    if request.method != "POST":
+        return HttpResponseRedirect(_build_url(request.get_full_path()))
+    if any("password" in name.lower() for name in request.POST):
+        messages.warning(request, NOT_KEPT)
+        return HttpResponseRedirect(_build_url(request.get_full_path()))
+    request.session[STATE_SESSION_KEY] = {"request": _serialize(request)}
+    # django-allauth continues a form only if the address is the path alone. The query is kept too.
+    return HttpResponseRedirect(_build_url(request.path))
+
+
+def _serialize(request: HttpRequest) -> str:
+    """Write a request without cookies and without what the server's environment holds."""
+    kept = copy.copy(request)
+    kept.META = {
+        name: value
+        for name, value in request.META.items()
+        if name.startswith(KEPT_HEADERS) and name not in SECRET_HEADERS
+    }
+    return str(serialize_request(kept))
 
 
 def _build_url(back: str) -> str:

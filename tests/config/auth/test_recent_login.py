@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from axes.models import AccessAttempt
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.test import Client
 
 from generation.core.recent_login import SESSION_KEY
@@ -118,6 +118,53 @@ def test_admin_site_asks_before_a_change_only(stale: Callable[[User], Client], a
     client = stale(admin)
     assert client.get("/admin/auth/user/add/").status_code == 200
     find_question(client.post("/admin/auth/user/add/", {"username": "eve"}))
+
+
+def test_form_with_a_query_continues(stale: Callable[[User], Client], admin: User) -> None:
+    client = stale(admin)
+    url = "/admin/auth/group/add/?_changelist_filters=q%3Dx"
+    question = find_question(client.post(url, {"name": "guests"}))
+    client.post(question, {"password": PASSWORD})
+    assert Group.objects.filter(name="guests").exists()
+
+
+def test_passwords_and_cookies_are_not_kept_in_the_session(
+    stale: Callable[[User], Client], admin: User, moderator: User
+) -> None:
+    client = stale(admin)
+    entered = {"password1": "correct-horse-1", "password2": "correct-horse-1"}
+    path = f"/admin/auth/user/{moderator.pk}/password/"
+    question = find_question(client.post(path, entered))
+    assert "correct-horse-1" not in str(dict(client.session))
+    assert "Nothing was saved" in client.get(question).text
+
+    assert client.post(question, {"password": PASSWORD})["Location"] == path
+    moderator.refresh_from_db()
+    assert moderator.check_password(PASSWORD)
+
+    session = client.session
+    session[SESSION_KEY] -= 3600
+    session.save()
+    find_question(
+        client.post(
+            "/admin/auth/group/add/", {"name": "x"}, headers={"Authorization": "Basic c2VjcmV0"}
+        )
+    )
+    kept = str(dict(client.session))
+    assert '"POST": "name=x"' in kept
+    assert "c2VjcmV0" not in kept
+    assert str(client.session.session_key) not in kept
+
+
+def test_form_without_an_answer_is_forgotten_at_the_next_question(
+    stale: Callable[[User], Client], operator: User
+) -> None:
+    client = stale(operator)
+    find_question(client.post("/team/invitations/", {"roles": ["moderator"]}))
+    client.get("/team/invitations/", headers={"HX-Request": "true"})
+    client.post("/team/invitations/", headers={"HX-Request": "true"})
+    client.post("/reauthenticate/?next=/team/invitations/", {"password": PASSWORD})
+    assert not Invitation.objects.exists()
 
 
 def test_decision_never_asks(
