@@ -15,7 +15,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from django.conf import settings
@@ -27,6 +27,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from generation.core.storage import (
+    DurableFileSystemStorage,
     StorageUnavailableError,
     blurred_name,
     purge_list_name,
@@ -219,9 +220,9 @@ def _append_to_list(entries: Iterable[dict[str, Any]]) -> None:
     name = purge_list_name(str(make_uuid7()))
     storages["assets"].save(name, ContentFile(text.encode()))
     if settings.PURGE_LIST is not None:
-        folder = Path(settings.PURGE_LIST)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / Path(name).name).write_text(text)
+        # Written like an image, so it survives a power failure before the first file is deleted.
+        second = DurableFileSystemStorage(location=settings.PURGE_LIST)
+        second.save(PurePosixPath(name).name, ContentFile(text.encode()))
 
 
 def read_purge_list(folder: Path) -> Iterator[dict[str, Any]]:

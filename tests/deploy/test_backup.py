@@ -8,11 +8,13 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from generation.core.bucket import BucketStorage
+from tests.buckets import Moto, make_storage, variables
 from tests.conftest import picture
 from tests.deploy.servers import ROOT, SECRET_KEY, Postgres
 from tests.generation.imaging.test_original import FILES
@@ -27,14 +29,15 @@ class Installation:
 
     data: Path
     url: str
+    more: dict[str, str] = field(default_factory=dict)
 
     def run(self, *arguments: str, fails: bool = False) -> str:
-        variables = {
+        environment = {
             name: value
             for name, value in os.environ.items()
             if name in ("PATH", "HOME", "LANG", "TEST_DATABASE_URL")
         }
-        variables |= {
+        environment |= {
             "DATA_DIR": str(self.data),
             "DATABASE_URL": self.url,
             "SECRET_KEY": SECRET_KEY,
@@ -44,11 +47,12 @@ class Installation:
             "STORAGE_RESERVE_MB": "0",
             "PUBLIC_URL": "http://127.0.0.1",
             "REDIS_URL": "",
+            **self.more,
         }
         done = subprocess.run(
             [sys.executable, "manage.py", *arguments],
             cwd=ROOT,
-            env=variables,
+            env=environment,
             capture_output=True,
             text=True,
             check=False,
@@ -232,3 +236,80 @@ def test_wrong_folders_are_refused_with_a_message(tmp_path: Path) -> None:
     assert "not empty and holds no backup" in loupe.run("backup", str(full), fails=True)
     assert list_files(full) == {"somebody's file"}
     assert "holds no backup of Loupe" in loupe.run("restore", str(full), fails=True)
+
+
+MEASURE = """
+    from generation.models import JobSlot
+    from moderation.models import StorageScan, StorageUsage
+    from moderation.services import storage_usage
+    storage_usage.add_scan()
+    storage_usage.run_due(go_on=lambda: True)
+    scan = StorageScan.objects.get(pk=1)
+    print(scan.error, StorageUsage.objects.get(kind="renditions").files)
+"""
+
+
+@pytest.fixture
+def moto() -> Iterator[Moto]:
+    with Moto() as server:
+        yield server
+
+
+def list_objects(bucket: BucketStorage, *folders: str) -> set[str]:
+    folders = folders or ("renditions", "thumbnails", "originals", "views", "blurred")
+    return {file.name for folder in folders for file in bucket.iter_files(folder)}
+
+
+def test_images_in_a_bucket_are_measured_removed_backed_up_and_restored(
+    moto: Moto, tmp_path: Path
+) -> None:
+    second = tmp_path / "second list"
+    settings = variables(moto.url, S3_PREFIX="old")
+    old, new = (
+        Installation(
+            tmp_path / name,
+            f"sqlite:///{tmp_path / name / 'db.sqlite3'}",
+            {**settings, "S3_PREFIX": name, "PURGE_LIST": str(second)},
+        )
+        for name in ("old", "new")
+    )
+    before, after = (make_storage(moto.url, S3_PREFIX=name) for name in ("old", "new"))
+    images, backup = tmp_path / "images", tmp_path / "backup"
+    images.mkdir()
+    for number in range(IMAGES):
+        (images / f"{number}.png").write_bytes(picture(number + 1))
+    old.data.mkdir()
+    old.run("migrate", "--verbosity=0")
+    old.run("import_images", str(images))
+    old.ask(FILL)
+    old.run("backup", str(backup))
+    stored = list_objects(before)
+
+    removed, measured = old.ask(REMOVE + MEASURE).splitlines()
+
+    kept = list_objects(before)
+    gone = stored - kept
+    assert any(name.startswith("renditions/") for name in gone)
+    lists = {Path(name).name for name in list_objects(before, "purges")}
+    assert {path.name for path in second.glob("*.jsonl")} == lists
+    assert len(lists) == 1
+    assert measured.split() == [str(IMAGES - 1)]  # and no error
+
+    # The bucket and all in it are lost: the second list still names what was removed.
+    told = new.run("restore", str(backup), "--purges", str(second))
+
+    assert "1 images and requests were removed since" in told
+    assert json.loads(new.ask(STATE))["purged"] == [removed]
+    assert list_objects(after) == kept
+    assert not (new.data / "assets").exists()
+
+    # While S3_MOVE is set, both sides are backed up.
+    old.more["S3_MOVE"] = "to-disk"
+    old.run("backup", str(backup))
+    assert list_files(backup / "files") == kept
+    assert {path.name for path in (backup / "purges").iterdir()} == lists
+    moto.stop()
+    refused = old.run("backup", str(backup), fails=True)
+    assert "The bucket cannot be read" in refused
+    assert "the object storage cannot be reached" in refused
+    assert len(list((backup / "snapshots").glob("[!.]*"))) == 2

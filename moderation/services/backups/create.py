@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -19,9 +19,9 @@ from django.core.files.storage import storages
 from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
-from generation.core.storage import PURGES
+from generation.core.storage import PURGES, BucketError, get_asset_storage
 from generation.models import Asset
-from generation.services import purging
+from generation.services import purging, storage_checks
 from moderation.services.backups import databases
 from moderation.services.backups.folder import (
     BackupError,
@@ -62,6 +62,9 @@ def create_backup(root: Path) -> Backup:
     try:
         with folder.locked():
             _write(folder, done)
+    except BucketError as error:
+        cause = storage_checks.explain_error(error)
+        raise BackupError(f"The bucket cannot be read. {cause} Then run it again.") from error
     except OSError as error:
         raise BackupError(f"{root} cannot be written: {error.strerror or error}.") from error
     return done
@@ -155,16 +158,12 @@ def _read(asset: Asset, name: str, done: Backup) -> bytes | None:
 def _copy_purges(folder: BackupFolder) -> list[Path]:
     """Copy the lists of removed images; return those that are new."""
     folder.purges.mkdir(exist_ok=True)
-    files = storages["assets"]
-    try:
-        names = files.listdir(PURGES)[1]
-    except FileNotFoundError:
-        return []
+    files = get_asset_storage()
     new = []
-    for name in sorted(names):
-        target = folder.purges / name
+    for name in sorted(file.name for file in files.iter_files(PURGES)):
+        target = folder.purges / PurePosixPath(name).name
         if not target.exists():
-            with files.open(f"{PURGES}/{name}") as file:
+            with files.open(name) as file:
                 write_file(target, bytes(file.read()))
             new.append(target)
     return new

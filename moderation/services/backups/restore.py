@@ -19,9 +19,15 @@ from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from generation.core.storage import FOLDERS, PURGES
+from generation.core.storage import (
+    FOLDERS,
+    PURGES,
+    BucketError,
+    StorageUnavailableError,
+    get_asset_storage,
+)
 from generation.models import Asset, GenerationRequest, JobSlot, RequestTransition
-from generation.services import purging
+from generation.services import purging, storage_checks
 from generation.services.file_checks import verify_files
 from moderation.models import Chore
 from moderation.services import retention
@@ -33,6 +39,7 @@ RESTORED = (
     "The database was restored from a backup in which this request was not sent yet. It may have"
     " been sent since: look at the provider's list, then give it up or send it again."
 )
+AGAIN = "Then empty the database and the storage, and restore again."
 Report = Callable[[str], None]
 Status = GenerationRequest.Status
 
@@ -60,6 +67,17 @@ def restore_backup(
     lists, of the storage or PURGE_LIST of the lost installation, if it survived.
     """
     folder = BackupFolder.open(root)
+    try:
+        return _restore(folder, name, purges, report)
+    except StorageUnavailableError as error:
+        raise BackupError(f"{error} {AGAIN}") from error
+    except BucketError as error:
+        raise BackupError(f"{storage_checks.explain_error(error)} {AGAIN}") from error
+    except OSError as error:
+        raise BackupError(f"The restore stopped: {error}. {AGAIN}") from error
+
+
+def _restore(folder: BackupFolder, name: str, purges: Path | None, report: Report) -> Restored:
     manifest, done = _choose(folder, name), Restored()
     done.name = manifest["name"]
     _check_target()
@@ -76,7 +94,7 @@ def restore_backup(
     try:
         for each in lists:
             done.purged += retention.replay(purging.read_purge_list(each))
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise BackupError(f"The purge list cannot be applied: {error}") from error
     report("Files …")
     _copy_files(folder, done)
@@ -100,13 +118,9 @@ def _choose(folder: BackupFolder, name: str) -> dict[str, Any]:
 def _check_target() -> None:
     if obstacle := databases.find_obstacle():
         raise BackupError(f"{obstacle} Restore into an empty installation. Nothing was changed.")
-    files = storages["assets"]
+    files = get_asset_storage()
     for folder in (*FOLDERS, PURGES):
-        try:
-            folders, names = files.listdir(folder)
-        except FileNotFoundError:
-            continue
-        if folders or names:
+        if any(True for _ in files.iter_files(folder)):
             raise BackupError(
                 f"The image storage is not empty: it has files in {folder}. Restore into an empty"
                 " installation. Nothing was changed."
