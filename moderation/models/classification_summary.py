@@ -87,6 +87,11 @@ def deserialize(packed: SerializedRuns) -> list[RunSummary]:
     ]
 
 
+def remove_words(packed: SerializedRuns) -> SerializedRuns:
+    """Return runs without classifiers' own words for what they found."""
+    return [{**run, "details": {}} for run in packed]
+
+
 def _read_details(run: Classification) -> dict[str, Any]:
     found = run.raw.get("details") if isinstance(run.raw, dict) else None
     return found if isinstance(found, dict) else {}

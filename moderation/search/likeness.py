@@ -3,6 +3,8 @@
 The vectors are copied from the database into one file per encoder version, which all processes of a
 host map into memory. The file only speeds up the search: every search reads the rows that are
 newer, and takes the results' vectors from the database again. It can be deleted at any time.
+
+Vectors of removed images are erased in it at each use, and once an hour by the worker.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from django.conf import settings
+from django.utils import timezone
 from numpy.typing import NDArray
 
 from generation.models import Asset
@@ -33,6 +36,8 @@ BLOCK = 4096  # vectors compared at once: they fit into the processor's cache as
 # Rows become visible in another order than that of ``finished_at``, but not this much later.
 OVERLAP = timedelta(minutes=5)
 TAIL = 100_000  # records among which those of the overlap are
+ERASED_UNTIL = ".erased"  # file with the time until which removals are known
+ERASED = 0  # in place of the asset of an erased record; no row has this key
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -115,6 +120,18 @@ def iter_blocks(
     yield from copy.iter_blocks()
 
 
+def erase_removed() -> None:
+    """Erase the vectors of removed images on this host, and the files of encoders not in use."""
+    encoder = encoders.get_active()
+    copy = _Copy(encoder) if encoder is not None else None
+    for path in _get_folder().glob("*.vectors"):
+        if copy is None or path != copy.path:
+            path.unlink(missing_ok=True)
+            path.with_suffix(ERASED_UNTIL).unlink(missing_ok=True)
+    if copy is not None and copy.path.exists():
+        copy.erase_removed()
+
+
 class _Copy:
     """The file of one encoder version: records of asset id, time and vector, oldest first."""
 
@@ -122,14 +139,14 @@ class _Copy:
         self._rows = Embedding.objects.filter(
             encoder_version=encoder.version, finished_at__isnull=False
         )
-        self._path = _get_folder() / f"{encoder.version}.vectors"
+        self.path = _get_folder() / f"{encoder.version}.vectors"
         self._dtype = np.dtype(
             [("asset", "<i8"), ("finished", "<i8"), ("vector", encoders.STORED, encoder.dim)]
         )
 
     def update(self, deadline: float) -> bool:
         """Append new rows; return False if the time, of the monotonic clock, was too short."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._locked() as file:
             known = self._read()
             # A process that was killed may have left a part of a record.
@@ -141,11 +158,17 @@ class _Copy:
                 file.write(self._build(rows).tobytes())
             return True
 
+    def erase_removed(self) -> None:
+        """Erase the vectors of images that were removed since this was done last."""
+        with self._locked():
+            pass
+
     def iter_blocks(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         """Yield asset ids and vectors, BLOCK at a time."""
         records = self._read()
         for start in range(0, len(records), BLOCK):
             block = records[start : start + BLOCK]
+            block = block[block["asset"] != ERASED]
             yield np.array(block["asset"]), block["vector"].astype(np.float32)
 
     def find_nearest(
@@ -160,23 +183,50 @@ class _Copy:
             block = records["vector"][start : start + BLOCK].astype(np.float32)
             scores[start : start + BLOCK] = block @ wanted
         assets = np.array(records["asset"])
-        scores[(assets < since) | (assets >= before)] = -np.inf
+        scores[(assets < since) | (assets >= before) | (assets == ERASED)] = -np.inf
         top = np.argpartition(-scores, min(limit, len(scores)) - 1)[:limit]
         return [int(assets[index]) for index in top if np.isfinite(scores[index])]
 
     def _read(self) -> NDArray[Any]:
-        size = self._path.stat().st_size // self._dtype.itemsize
+        size = self.path.stat().st_size // self._dtype.itemsize
         if not size:
             return np.empty(0, self._dtype)
-        return np.memmap(self._path, self._dtype, "r", shape=(size,))
+        return np.memmap(self.path, self._dtype, "r", shape=(size,))
+
+    def _erase_removed(self) -> bool:
+        """Overwrite the records in place; return False if most of the file is erased by now.
+
+        Other processes read the file meanwhile: it can neither be cut nor moved together.
+        """
+        mark, now = self.path.with_suffix(ERASED_UNTIL), timezone.now()
+        rows = Asset.objects.filter(purged_at__gte=_read_moment(mark))
+        removed = list(rows.values_list("pk", flat=True))
+        if not removed:
+            return True
+        is_kept = True
+        if size := len(self._read()):
+            records = np.memmap(self.path, self._dtype, "r+", shape=(size,))
+            found = np.isin(records["asset"], removed)
+            records["vector"][found] = 0
+            records["asset"][found] = ERASED
+            records.flush()
+            is_kept = np.count_nonzero(records["asset"] == ERASED) * 2 <= size
+        mark.write_text((now - OVERLAP).isoformat())
+        return bool(is_kept)
 
     def _is_of_this_database(self, known: NDArray[Any]) -> bool:
-        first = self._rows.order_by("finished_at", "pk").values_list("asset_id", "finished_at")[:1]
-        return any(
-            (pk, _to_number(finished)) == (known[0]["asset"], known[0]["finished"])
-            for pk, finished in first
-            if finished is not None
-        )
+        first = self._rows.order_by("finished_at", "pk").values_list("asset_id", "finished_at")
+        found = first.first()
+        if found is None or found[1] is None:
+            return False
+        for start in range(0, len(known), BLOCK):
+            block = known[start : start + BLOCK]
+            left = block[block["asset"] != ERASED]
+            if len(left):
+                return bool(
+                    left[0]["asset"] == found[0] and left[0]["finished"] == _to_number(found[1])
+                )
+        return False
 
     def _iter_new(self, known: NDArray[Any]) -> Iterator[list[Any]]:
         """Yield chunks of rows that are not in the file yet, the oldest first."""
@@ -211,13 +261,14 @@ class _Copy:
         The file of another database is replaced. Cutting it would kill a process that reads it.
         """
         while True:
-            with self._path.open("ab") as file:
+            with self.path.open("ab") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
                 if not self._is_current(file):
                     continue
+                is_kept = self._erase_removed()
                 known = self._read()
-                if len(known) and not self._is_of_this_database(known):
-                    self._path.unlink()
+                if not is_kept or (len(known) and not self._is_of_this_database(known)):
+                    self.path.unlink()
                     continue
                 yield file
                 return
@@ -225,13 +276,20 @@ class _Copy:
     def _is_current(self, file: Any) -> bool:
         """Return whether nobody replaced the file while this process waited for its lock."""
         try:
-            return os.path.samestat(os.fstat(file.fileno()), self._path.stat())
+            return os.path.samestat(os.fstat(file.fileno()), self.path.stat())
         except FileNotFoundError:
             return False
 
 
 def _get_folder() -> Path:
     return Path(settings.DATA_DIR) / "cache" / "embeddings"
+
+
+def _read_moment(path: Path) -> datetime:
+    try:
+        return datetime.fromisoformat(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return _EPOCH
 
 
 def _to_number(moment: datetime) -> int:

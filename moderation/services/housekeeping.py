@@ -1,9 +1,10 @@
 """Delete data that only grows: expired sessions, log-in attempts, old API calls, stale files.
 
-Two chores delete nothing: one releases classifications that wait for no other one, one orders the
-publication of the head of the chain. Each chore works in batches to keep transactions short.
-History stays: decisions, requests and their trace are never deleted here, and renditions only by
-retention rules and erasures (``retention.py``), whose interrupted removals one chore finishes.
+Three chores delete no row: one releases classifications that wait for no other one, one orders the
+publication of the head of the chain, one erases vectors in this host's cache. Each chore works in
+batches to keep transactions short. History stays: decisions, requests and their trace are never
+deleted here, and renditions only by retention rules and erasures (``retention.py``), whose
+interrupted removals one chore finishes.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from generation.core.storage import sweep_temporary_files
 from generation.models import ApiCall, ImagesOfDay, ImportRun, StorageReport
 from generation.services import purging
 from moderation.models import Chore, Exposure, PolicyTrial, PromptTrial
+from moderation.search import likeness
 from moderation.services import (
     classification,
     originals,
@@ -177,6 +179,11 @@ def _finish_removals(limit: int) -> int:
     return purging.finish(min(limit, 100))
 
 
+def _erase_removed_vectors(limit: int) -> int:
+    likeness.erase_removed()
+    return 0  # no row is deleted
+
+
 CHORES: dict[str, Callable[[int], int]] = {
     "sessions": _delete_sessions,
     "log-in attempts": _delete_log_ins,
@@ -190,6 +197,7 @@ CHORES: dict[str, Callable[[int], int]] = {
     "temporary files": _sweep_temporary_files,
     "old trials": _delete_old_trials,
     "unfinished removals": _finish_removals,
+    "vectors of removed images": _erase_removed_vectors,
     "held classifications": _release_stranded_classifications,
     "originals": originals.remove_due_originals,
     "risk stats": _refresh_risk_reports,

@@ -36,9 +36,11 @@ from moderation.models import (
     Review,
     Verdict,
 )
+from moderation.models.classification_summary import remove_words
 from moderation.models.retention import is_held
 from moderation.services import webhook_events
 from moderation.services.audit_log import record_decision
+from moderation.services.classification import EARLIER
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -51,6 +53,9 @@ BATCH = 100
 REMOVED = "The image was removed before it was judged."
 END_USER_MAX = 200
 Status = RetentionRule.Status
+# Parts of a raw result on which an outcome depends. The others can hold words about a person.
+KEPT_ANSWERS = ("level", "ranks", "sorting", "asking", "matches", "no_evidence")
+NOTE_REMOVED = "The classifier's note was removed with the image's texts."
 STATUSES = {
     Status.DECIDED: Review.DECIDED,
     Status.APPROVED: (Review.Status.APPROVED,),
@@ -230,7 +235,40 @@ def purge_locked(assets: Sequence[Asset], extent: Extent) -> int:
     )
     Embedding.objects.filter(asset__in=pks).delete()
     GoldenImage.objects.in_use().filter(review__asset__in=pks).update(retired_at=timezone.now())
+    if extent.has_texts:
+        _remove_answers(pks)
     return purging.mark_purged(assets, extent)
+
+
+def _remove_answers(pks: Sequence[int]) -> None:
+    """Remove what classifiers said about images in words.
+
+    Labels and all on which an outcome depends stay, and so do decisions: their notes are signed.
+    """
+    runs = list(Classification.objects.filter(asset__in=pks).only("pk", "raw"))
+    for run in runs:
+        run.raw = _reduce_raw(run.raw)
+    Classification.objects.bulk_update(runs, ["raw"], batch_size=BATCH)
+    reviews = list(
+        Review.objects.filter(asset__in=pks, classification_summary__isnull=False).only(
+            "pk", "classification_summary"
+        )
+    )
+    for review in reviews:
+        review.classification_summary = remove_words(review.classification_summary)
+    Review.objects.bulk_update(reviews, ["classification_summary"], batch_size=BATCH)
+
+
+def _reduce_raw(raw: Any) -> dict[str, Any]:
+    found = raw if isinstance(raw, dict) else {}
+    kept = {name: found[name] for name in KEPT_ANSWERS if name in found}
+    if found.get("note"):  # that there was a doubt still counts
+        kept["note"] = NOTE_REMOVED
+    if EARLIER in found:
+        kept[EARLIER] = [
+            {**result, "raw": _reduce_raw(result.get("raw"))} for result in found[EARLIER]
+        ]
+    return kept
 
 
 def _close_review(review: Review, extent: Extent) -> None:

@@ -26,6 +26,7 @@ from moderation.models import (
     Embedding,
     Erasure,
     GoldenImage,
+    Label,
     LegalHold,
     LegalHoldLift,
     RetentionEvent,
@@ -36,7 +37,7 @@ from moderation.services import decisions, golden_images, legal_holds, originals
 from moderation.services.verification import verify_record
 from tests.conftest import picture
 from tests.generation.imaging.test_original import FILES
-from tests.moderation.page_helpers import ClientOf
+from tests.moderation.page_helpers import ClientOf, store_classification_summary
 
 pytestmark = pytest.mark.django_db
 MakeReview = Callable[..., Review]
@@ -223,6 +224,51 @@ def test_rule_for_undecided_images_rejects_them_and_says_why(make_review: MakeRe
     assert not Classification.objects.filter(status="queued").exists()
     _, faults = verify_record()
     assert faults == []
+
+
+def test_classifiers_words_go_with_the_texts_and_what_they_found_stays(
+    make_review: MakeReview,
+) -> None:
+    review, other = make_review(), make_review()
+    age(review, 31), age(other, 31)
+    raw = {"level": 3, "answer": "a letter to Jane Roe", "note": "Jane Roe, unsure"}
+    earlier = {"status": "done", "raw": {**raw, "matches": []}}
+    for asset in (review.asset, other.asset):
+        run_of = Classification.objects.create(
+            asset=asset,
+            classifier="vision",
+            version="1",
+            status="done",
+            score=60,
+            raw={**raw, "details": {"alcohol": ["Jane Roe's bottle"]}, "earlier": [earlier]},
+        )
+        Label.objects.create(classification=run_of, category="alcohol", confidence=60)
+        store_classification_summary(asset.review)
+    make_rule()
+    run()
+    texts = {asset: read_words(asset) for asset in (review.asset, other.asset)}
+    assert all("Jane Roe" in text for text in texts.values())  # the rule does not name texts
+
+    Asset.objects.filter(pk=review.asset_id).update(purged_at=None)
+    RetentionRule.objects.update(due_at=timezone.now(), purges_texts=True)
+    run()
+
+    assert "Jane Roe" not in read_words(review.asset)
+    assert read_words(other.asset) == texts[other.asset]
+    kept = Classification.objects.get(asset=review.asset)
+    neutral = {"level": 3, "note": retention.NOTE_REMOVED}
+    assert kept.raw == {
+        **neutral,
+        "earlier": [{"status": "done", "raw": {**neutral, "matches": []}}],
+    }
+    assert (kept.score, kept.labels.get().confidence) == (60, 60)
+
+
+def read_words(asset: Asset) -> str:
+    """Return all that classifiers have said about an image, as it is stored."""
+    runs = asset.classifications.values_list("raw", flat=True)
+    summary = Review.objects.values_list("classification_summary", flat=True).get(asset=asset)
+    return json.dumps([*runs, summary])
 
 
 @pytest.mark.parametrize(

@@ -12,13 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from generation.services.purging import Extent
 from moderation.classifiers import encoders
 from moderation.models import Embedding, Review
 from moderation.search import likeness
+from moderation.services import retention
 from tests.moderation.encoder_helpers import use_mean_colour
 from tests.moderation.page_helpers import ClientOf, MakeReview
 from tests.moderation.search_factories import list_result_ids, read_text, short_ids
@@ -205,3 +208,60 @@ def test_similar_images_are_hidden_during_a_second_opinion(
     assert "Give your second opinion first." in read_text(response)
     page = client.get(f"{red.get_absolute_url()}?queue=second-opinions")
     assert "/search/?like=" not in page.content.decode()
+
+
+def read_records(settings: Any) -> bytes:
+    (path,) = (Path(settings.DATA_DIR) / "cache" / "embeddings").glob("*.vectors")
+    return path.read_bytes()
+
+
+def remove(review: Review, reason: str = "test") -> None:
+    with transaction.atomic():
+        retention.purge_locked([review.asset], Extent(reason=reason))
+
+
+def test_vectors_of_removed_images_are_erased_and_the_rest_is_kept(
+    client: Client, make_review: MakeReview, settings: Any
+) -> None:
+    oldest, red, brown, orange = make_colours(make_review, BLUE, RED, BROWN, ORANGE)
+    search(client, red)
+    vectors = {
+        review.pk: bytes(Embedding.objects.get(asset=review.asset).vector or b"")
+        for review in (oldest, red, brown, orange)
+    }
+    size = len(read_records(settings))
+    remove(oldest)
+
+    likeness.erase_removed()  # as the chore does, without a search
+
+    stored = read_records(settings)
+    assert vectors[oldest.pk] not in stored
+    assert all(vectors[review.pk] in stored for review in (red, brown, orange))
+    assert list_result_ids(search(client, red)) == short_ids(orange, brown)
+    encoder = encoders.get_active()
+    assert encoder is not None
+    blocks = [list(map(int, assets)) for assets, _ in likeness.iter_blocks(encoder)]
+    assert blocks == [[review.asset_id for review in (red, brown, orange)]]
+    assert len(read_records(settings)) == size  # not copied again, although its first is gone
+
+    remove(brown), remove(orange)
+    search(client, red)
+    stored = read_records(settings)
+    assert vectors[brown.pk] not in stored
+    assert len(stored) == size // 4  # most were erased, so the file was made anew
+
+
+def test_files_of_encoders_that_are_not_in_use_are_deleted(
+    client: Client, make_review: MakeReview, settings: Any
+) -> None:
+    red, _ = make_colours(make_review, RED, BLUE)
+    search(client, red)
+    folder = Path(settings.DATA_DIR) / "cache" / "embeddings"
+    (folder / "earlier-1.vectors").write_bytes(b"vectors")
+
+    likeness.erase_removed()
+    assert [path.name for path in folder.glob("*.vectors")] == ["colour-1.vectors"]
+
+    settings.ENCODER = None
+    likeness.erase_removed()
+    assert not list(folder.glob("*.vectors"))
