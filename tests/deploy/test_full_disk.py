@@ -17,6 +17,7 @@ from tests.deploy.servers import ROOT, SECRET_KEY
 
 pytestmark = pytest.mark.slow
 SIZE = "24m"
+ADVICE = "make room on the disk that holds DATA_DIR/assets"
 # Runs in one process of Loupe. Every call that returns is a promise that must hold.
 SCRIPT = textwrap.dedent(
     """
@@ -27,6 +28,7 @@ SCRIPT = textwrap.dedent(
     from django.conf import settings
     from django.contrib.auth.models import User
     from django.db import DatabaseError, connection
+    from django.test import Client
     from generation.core.storage import StorageUnavailableError
     from generation.models import Asset, GenerationRequest
     from generation.services import requests, storage_checks, storing
@@ -36,6 +38,9 @@ SCRIPT = textwrap.dedent(
     from moderation.services.verification import verify_record
 
     user = User.objects.create_superuser("anna")
+    client = Client(headers={"host": "127.0.0.1"}, raise_request_exception=False)
+    client.force_login(user)
+    storage_checks.start_host()
     filler = Path(settings.DATA_DIR) / "filler"
     FULL = (StorageUnavailableError, DatabaseError, OSError)
     FIELDS = dict(prompt="a harbour", model_name="m", width=512, height=512, image_num=1, steps=20,
@@ -73,7 +78,13 @@ SCRIPT = textwrap.dedent(
         assert (found.missing, found.altered) == ([], []), moment
         assert verify_record()[1] == [] , moment
 
-    number = 0
+    def ask():
+        # Of the web application, while the disk is full or afterwards.
+        ready, today = client.get("/readyz"), client.get("/")
+        assert (ready.status_code, today.status_code) == (200, 200), (ready, today)
+        return ready.json(), today.content.decode()
+
+    number, told = 0, []
     for moment in range(10):
         settings.STORAGE_RESERVE = 1024 * 1024 if moment % 2 else 0
         fill(leave=[0, 200, 8, 300, 64, 500, 160, 900, 420, 1200][moment] * 1024)
@@ -96,6 +107,8 @@ SCRIPT = textwrap.dedent(
             else:
                 raise AssertionError(f"a request was accepted at {moment}")
             assert GenerationRequest.objects.count() == before
+            ready, today = ask()
+            told.append([ready["storage"], ready["disk"], today])
         filler.unlink()
         settings.STORAGE_RESERVE = 0
         check(moment)
@@ -106,8 +119,11 @@ SCRIPT = textwrap.dedent(
         number += 1
         check(moment)
     assert storage_checks.refresh_report().error == ""
+    ready, today = ask()
+    assert ready["storage"] == "ok", ready
+    assert "disk that holds" not in today
     print(json.dumps({"stored": len(stored), "decided": len(decided), "refused": refused,
-                      "rows": Asset.objects.count(), "images": number}))
+                      "told": told, "rows": Asset.objects.count(), "images": number}))
     """
 )
 
@@ -136,6 +152,7 @@ def test_full_disk_loses_nothing_that_was_confirmed_and_work_resumes(
         "DATA_DIR": str(disk),
         "DATABASE_URL": f"sqlite:///{disk / 'db.sqlite3'}",
         "SECRET_KEY": SECRET_KEY,
+        "DEBUG": "1",  # static files without a manifest
         "SANDBOX": "1",
         "CLASSIFIERS": "sandbox",
         "ENCODER": "none",
@@ -155,4 +172,9 @@ def test_full_disk_loses_nothing_that_was_confirmed_and_work_resumes(
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
     assert len(found["refused"]) == 10
+    for storage, folder, page in found["told"]:
+        assert ADVICE in storage
+        assert "MiB are free in" in folder
+        assert ADVICE in page
+    assert len(found["told"]) == 5
     assert found["stored"] == found["rows"] == found["images"]  # no image is lost
