@@ -54,7 +54,7 @@ def build_page() -> dict[str, Any]:
             {
                 "label": Kind(kind).label,
                 "files": newest[kind].files,
-                "size": format_bytes(newest[kind].bytes),
+                "size": format_bytes(newest[kind].bytes).replace(" ", "\N{NO-BREAK SPACE}"),
                 "orphans": newest[kind].orphans,
             }
             for kind in Kind.values

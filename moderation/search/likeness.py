@@ -210,9 +210,9 @@ class _Copy:
             records["vector"][found] = 0
             records["asset"][found] = ERASED
             records.flush()
-            is_kept = np.count_nonzero(records["asset"] == ERASED) * 2 <= size
+            is_kept = int(np.count_nonzero(records["asset"] == ERASED)) * 2 <= size
         mark.write_text((now - OVERLAP).isoformat())
-        return bool(is_kept)
+        return is_kept
 
     def _is_of_this_database(self, known: NDArray[Any]) -> bool:
         first = self._rows.order_by("finished_at", "pk").values_list("asset_id", "finished_at")

@@ -255,7 +255,7 @@ def _remove_answers(pks: Sequence[int]) -> None:
         )
     )
     for review in reviews:
-        review.classification_summary = remove_words(review.classification_summary)
+        review.classification_summary = remove_words(review.classification_summary or [])
     Review.objects.bulk_update(reviews, ["classification_summary"], batch_size=BATCH)
 
 

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -261,7 +262,7 @@ def test_classifiers_words_go_with_the_texts_and_what_they_found_stays(
         **neutral,
         "earlier": [{"status": "done", "raw": {**neutral, "matches": []}}],
     }
-    assert (kept.score, kept.labels.get().confidence) == (60, 60)
+    assert (kept.score, kept.labels.get().confidence) == (Decimal(60), Decimal(60))
 
 
 def read_words(asset: Asset) -> str:

@@ -244,7 +244,8 @@ def test_vectors_of_removed_images_are_erased_and_the_rest_is_kept(
     assert blocks == [[review.asset_id for review in (red, brown, orange)]]
     assert len(read_records(settings)) == size  # not copied again, although its first is gone
 
-    remove(brown), remove(orange)
+    remove(brown)
+    remove(orange)
     search(client, red)
     stored = read_records(settings)
     assert vectors[brown.pk] not in stored
