@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib.auth.forms import UserCreationForm
@@ -39,3 +39,5 @@ class NewPersonForm(UserCreationForm[User]):
     class Meta(UserCreationForm.Meta):
         model = User
         fields = ("username",)
+        labels: ClassVar[dict[str, str]] = {"username": "User name"}
+        help_texts: ClassVar[dict[str, str]] = {"username": "Letters, digits and @ . + - _ only."}

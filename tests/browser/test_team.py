@@ -27,7 +27,7 @@ def test_operator_invites_changes_roles_and_deactivates(
     newcomer = browser.new_context(base_url=page.url).new_page()
     # The link begins with PUBLIC_URL, which is not the address of the test server.
     newcomer.goto("/invitations/" + link.split("/invitations/")[1])
-    newcomer.get_by_label("Username").fill("ada")
+    newcomer.get_by_label("User name").fill("ada")
     newcomer.get_by_label("Password", exact=True).fill(PASSWORD)
     newcomer.get_by_label("Password confirmation").fill(PASSWORD)
     newcomer.get_by_role("button", name="Make my account").click()
