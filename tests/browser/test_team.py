@@ -43,7 +43,7 @@ def test_operator_invites_changes_roles_and_deactivates(
     page.get_by_role("button", name="Deactivate ada").click()
     expect(page.get_by_role("button", name="Reactivate")).to_be_visible()
     newcomer.goto("/")
-    expect(newcomer.get_by_role("button", name="Log in")).to_be_visible()
+    expect(newcomer.get_by_role("button", name="Log in", exact=True)).to_be_visible()
 
 
 def test_integrator_creates_replaces_and_revokes_a_key(page_of: PageOf, integrator: User) -> None:

@@ -276,7 +276,7 @@ def test_login_page_explains_the_expired_session_ignores_keys_and_returns_to_the
 
     page.get_by_label("User name").fill("moderator")
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
+    page.get_by_role("button", name="Log in", exact=True).click()
     expect(page).to_have_url(re.compile(f"/reviews/{second}/"))
     sent(page)
     assert verdicts() == [(first, "approve")]
