@@ -9,11 +9,13 @@ from functools import wraps
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from allauth.account.adapter import get_adapter
 from allauth.account.internal.flows.reauthentication import STATE_SESSION_KEY
 from allauth.core.internal.httpkit import serialize_request
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.http.response import HttpResponseBase
 from django.urls import reverse
@@ -86,14 +88,18 @@ def ask_again(request: HttpRequest, *, is_download: bool = False) -> HttpRespons
         if referer := request.headers.get("Referer"):
             places["back"] = _find_path(referer)
         return HttpResponseRedirect(_build_url(f"{reverse('download-start')}?{urlencode(places)}"))
-    if request.method != "POST":
-        return HttpResponseRedirect(_build_url(request.get_full_path()))
+    methods = get_adapter().get_reauthentication_methods(request.user)
+    if not methods:
+        raise PermissionDenied("There is no way to confirm who you are. Log out, then log in.")
+    back = request.get_full_path()
     if any("password" in name.lower() for name in request.POST):
         messages.warning(request, NOT_KEPT)
-        return HttpResponseRedirect(_build_url(request.get_full_path()))
-    request.session[STATE_SESSION_KEY] = {"request": _serialize(request)}
-    # django-allauth continues a form only if the address is the path alone. The query is kept too.
-    return HttpResponseRedirect(_build_url(request.path))
+    elif request.method == "POST":
+        request.session[STATE_SESSION_KEY] = {"request": _serialize(request)}
+        # django-allauth continues a form only if this is the path alone. The query is kept too.
+        back = request.path
+    query = urlencode({REDIRECT_FIELD_NAME: back})
+    return HttpResponseRedirect(f"{methods[0]['url']}?{query}")
 
 
 def _serialize(request: HttpRequest) -> str:
