@@ -1,27 +1,24 @@
-"""An object storage for tests: moto as a program, and a proxy in front of it that fails."""
+"""A bucket for tests: its settings, and a proxy in front of its server that fails."""
 
 from __future__ import annotations
 
 import socket
 import socketserver
-import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import boto3
 import pytest
 
 from config.asset_storage import build_bucket, build_entry
 from generation.core.bucket import BucketStorage
-from tests.deploy.servers import Server
+from tests.moto import BUCKET, KEY, SECRET, Moto, connect
 from tests.stored import use_storage
 
-BUCKET = "loupe-tests"
-KEY, SECRET = "tests", "tests-only"
+__all__ = ["BUCKET", "KEY", "SECRET", "Moto", "connect"]  # of the server, for every test of buckets
 # Answers of a failing storage: status and code.
 ANSWERS = {
     "busy": ("503 Service Unavailable", "ServiceUnavailable"),
@@ -32,34 +29,6 @@ ANSWERS = {
     "full": ("507 Insufficient Storage", "XMinioStorageFull"),
     "no-bucket": ("404 Not Found", "NoSuchBucket"),
 }
-
-
-class Moto(Server):
-    """moto's object storage, which keeps everything in memory."""
-
-    name = "moto"
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def command(self) -> Sequence[str]:
-        return [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
-
-    def start(self) -> None:
-        super().start()
-        connect(self.url).create_bucket(Bucket=BUCKET)
-
-
-def connect(url: str) -> Any:
-    """Return a client of the storage, as another program would use it."""
-    return boto3.client(
-        "s3",
-        endpoint_url=url,
-        region_name="us-east-1",
-        aws_access_key_id=KEY,
-        aws_secret_access_key=SECRET,
-    )
 
 
 def variables(url: str, **changed: str) -> dict[str, str]:

@@ -7,7 +7,7 @@ import tempfile
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-# One database of Redis for each process of pytest-xdist, of 16.
+# One database of Redis for each process of pytest-xdist.
 redis = urlsplit(os.environ.get("TEST_REDIS_URL", ""))
 process = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
 os.environ.update(

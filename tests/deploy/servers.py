@@ -198,6 +198,7 @@ class Redis(Server):
 
     def command(self) -> Sequence[str]:
         values = {"port": self.port, "bind": "127.0.0.1", "dir": self.folder, "save": ""}
+        values["databases"] = 256  # one for each process of pytest-xdist, on many cores too
         return [
             self.binary,
             *(word for name, value in values.items() for word in (f"--{name}", str(value))),
