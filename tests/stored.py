@@ -10,7 +10,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 
 from config.asset_storage import build_entry
-from generation.core.storage import FOLDERS, get_asset_storage
+from generation.core.storage import FOLDERS, PURGES, get_asset_storage
 from generation.models import Asset
 
 
@@ -32,8 +32,9 @@ def replace_stored(name: Any, content: bytes) -> None:
 
 
 def empty_storage() -> None:
-    for name in list_stored():
-        storages["assets"].delete(name)
+    for folder in (*FOLDERS, PURGES):
+        for file in list(get_asset_storage().iter_files(folder)):
+            storages["assets"].delete(file.name)
 
 
 def use_directory(monkeypatch: pytest.MonkeyPatch, settings: Any, folder: Path) -> None:

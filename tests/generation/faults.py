@@ -1,13 +1,14 @@
-"""Simulated disk faults in the calls from Python to the operating system."""
+"""Simulated faults: writes to a disk, and reads of the storage in use."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest import mock
 
-from generation.core.storage import DurableFileSystemStorage
+from generation.core.storage import get_asset_storage
 from generation.models import JobSlot
 
 
@@ -32,14 +33,15 @@ def failing_writes(number: int, *, after: int = 0) -> Iterator[None]:
 @contextmanager
 def failing_reads(number: int, *, all_files: bool = True) -> Iterator[None]:
     """Let opening a stored file fail with this errno; with ``all_files=False`` only images."""
-    real = DurableFileSystemStorage._open
+    used = type(get_asset_storage())
+    real = used._open
 
-    def _open(self: DurableFileSystemStorage, name: str, mode: str = "rb") -> object:
+    def _open(self: Any, name: str, mode: str = "rb") -> object:
         if all_files or "/" in name:
             raise OSError(number, os.strerror(number))
         return real(self, name, mode)
 
-    with mock.patch.object(DurableFileSystemStorage, "_open", _open):
+    with mock.patch.object(used, "_open", _open):
         yield
 
 

@@ -7,6 +7,7 @@ import io
 import struct
 import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +23,7 @@ from moderation.services import import_sets
 from tests.conftest import picture
 from tests.generation.faults import failing_writes
 from tests.moderation.page_helpers import ClientOf
+from tests.stored import use_directory
 
 pytestmark = pytest.mark.django_db
 JSON = {"Accept": "application/json"}
@@ -124,8 +126,13 @@ def test_refused_files_are_listed_with_their_reasons(
 
 
 def test_storage_fault_records_nothing_and_names_the_file(
-    browser: Client, import_set: ImportSet
+    browser: Client,
+    import_set: ImportSet,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    use_directory(monkeypatch, settings, tmp_path)  # the fault is that of a disk
     with failing_writes(errno.ENOSPC):
         answer = send(browser, import_set, picture(904))
         plain = browser.post(

@@ -17,6 +17,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
+from generation.core.storage import PURGES, get_asset_storage
 from generation.models import Asset, AssetText, GenerationRequest, HashBand, JobSlot
 from generation.services import purging
 from generation.services.file_checks import verify_files
@@ -39,6 +40,7 @@ from moderation.services.verification import verify_record
 from tests.conftest import picture
 from tests.generation.imaging.test_original import FILES
 from tests.moderation.page_helpers import ClientOf, store_classification_summary
+from tests.stored import empty_storage, list_stored, read_stored
 
 pytestmark = pytest.mark.django_db
 MakeReview = Callable[..., Review]
@@ -46,15 +48,7 @@ MakeReview = Callable[..., Review]
 
 @pytest.fixture(autouse=True)
 def _empty_storage() -> None:
-    for path in sorted(Path(storages["assets"].location).rglob("*"), reverse=True):
-        if path.is_file():
-            path.unlink()
-
-
-def list_files() -> list[str]:
-    folder = Path(storages["assets"].location)
-    found = (str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
-    return sorted(name for name in found if not name.startswith("purges/"))
+    empty_storage()
 
 
 def age(review: Review, days: int, status: str = Review.Status.REJECTED) -> None:
@@ -121,13 +115,13 @@ def test_rule_removes_files_and_keeps_record_with_hash(
     decisions_before = Decision.objects.count()
     age(review, 31)
     rule = make_rule(is_on=False, due_at=None)
-    assert list_files()
+    assert list_stored()
 
     client_of(lead).post(f"/retention/{rule.uuid}/switch/", {"on": "1"})
     run()
 
     row = gone(review)
-    assert list_files() == []
+    assert list_stored() == []
     assert (row.sha256, row.original_sha256, row.width) == (
         asset.sha256,
         asset.original_sha256,
@@ -168,7 +162,7 @@ def test_file_that_another_image_needs_stays(make_review: MakeReview) -> None:
     age(second, 31)
     RetentionRule.objects.update(due_at=timezone.now())
     run()
-    assert list_files() == []
+    assert list_stored() == []
 
 
 def test_image_that_is_stored_during_a_removal_keeps_its_files(
@@ -370,7 +364,7 @@ def test_storage_fault_delays_a_rule_and_loses_nothing(
     run()
 
     gone(review)
-    assert list_files() == []
+    assert list_stored() == []
     assert purging.count_unfinished() == 0
 
 
@@ -602,10 +596,14 @@ def test_erase_command_finishes_at_once(make_review: MakeReview) -> None:
     assert "1 image" in out.getvalue()
 
 
-def test_purge_list_names_removed_images_and_is_replayed(make_review: MakeReview) -> None:
+def test_purge_list_names_removed_images_and_is_replayed(
+    make_review: MakeReview, tmp_path: Path
+) -> None:
     review = make_review()
     asset = remove(review)
-    entries = list(purging.read_purge_list(Path(storages["assets"].location) / "purges"))
+    for file in get_asset_storage().iter_files(PURGES):  # as a backup copies them
+        (tmp_path / Path(file.name).name).write_bytes(read_stored(file.name))
+    entries = list(purging.read_purge_list(tmp_path))
     assert [entry["asset"] for entry in entries] == [str(asset.uuid)]
     # As in a database from before the removal.
     Asset.objects.update(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -18,15 +19,15 @@ from moderation import tasks
 from moderation.models import Review, StorageScan, StorageUsage
 from moderation.services import housekeeping, storage_usage
 from tests.moderation.page_helpers import ClientOf
+from tests.stored import use_directory
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _empty_storage() -> None:
-    for path in sorted(Path(storages["assets"].location).rglob("*"), reverse=True):
-        if path.is_file():
-            path.unlink()
+def _directory(settings: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Begin with an empty directory, where files can be given an age, and a disk has an end."""
+    use_directory(monkeypatch, settings, tmp_path)
 
 
 def run() -> None:

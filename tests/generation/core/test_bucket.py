@@ -34,7 +34,7 @@ def files(moto: Moto) -> BucketStorage:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Give up on a hanging server sooner."""
-    monkeypatch.setattr(bucket, "READ_TIMEOUT", 0.3)
+    monkeypatch.setattr(bucket, "READ_TIMEOUT", 1.0)
     monkeypatch.setattr(bucket, "ATTEMPTS", 2)
     monkeypatch.setattr(bucket, "PAUSE", 0.0)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -63,7 +62,7 @@ def get_status(url: str) -> int:
 
 def assert_is_blurred(got: Download, asset: Asset) -> None:
     """Check that a download is the asset's blurred form and shows only a few of its pixels."""
-    sharp = [Path(file.path).read_bytes() for file in (asset.rendition, asset.original) if file]
+    sharp = [read_stored(file.name) for file in (asset.rendition, asset.original) if file]
     assert (got.status, got.form, got.reason) == (200, "blurred", "")
     assert got.content not in sharp
     assert got.content_type == f"image/{asset.image_type}"
