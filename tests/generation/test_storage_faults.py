@@ -326,8 +326,10 @@ def test_nanogpt_api_returns_503_for_a_stored_image_and_still_classifies(
 def test_file_import_stops_at_a_fault_and_resumes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
     for seed in range(3):
-        (tmp_path / f"{seed}.png").write_bytes(picture(seed))
+        (folder / f"{seed}.png").write_bytes(picture(seed))
 
     with (
         failing_writes(errno.EACCES, after=3),
@@ -336,11 +338,11 @@ def test_file_import_stops_at_a_fault_and_resumes(
             match=r"Stopped at .*1\.png, with 2 files left\. .*may not write there.* same comm",
         ),
     ):
-        call_command("import_images", str(tmp_path))
+        call_command("import_images", str(folder))
     assert "1 images stored" in capsys.readouterr().out
     assert Asset.objects.count() == 1
 
-    call_command("import_images", str(tmp_path))
+    call_command("import_images", str(folder))
     assert (
         "2 images stored and queued for classification, 1 already known, 0 refused."
         in capsys.readouterr().out
