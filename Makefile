@@ -9,7 +9,7 @@ help:
 	@echo "make run            start Loupe with a demo: web server and worker on 127.0.0.1:8000 (PORT=…, DATA_DIR=…)"
 	@echo "make test           run the tests (ARGS='-k name' goes to pytest)"
 	@echo "make scorecard      print the goals of reliability and security: pass, fail or not tried (ARGS=--all for every row)"
-	@echo "make soak           repeat the fault tests with new seeds (SEED=1 MINUTES=60)"
+	@echo "make soak           run Loupe with moderators, faults and kills, report what is lost (SEED=1 MINUTES=60)"
 	@echo "make check          lint, formatting, types, migrations, production settings"
 	@echo "make format         format the code and sort imports"
 	@echo "make types          run the type checker alone"
@@ -68,16 +68,9 @@ scorecard:
 
 SEED ?= 1
 MINUTES ?= 60
-SOAK := tests/faults tests/e2e/test_crashes.py tests/config/test_worker.py
 soak:
 	$(call install,requirements-dev.txt)
-	@end=$$(( $$(date +%s) + 60 * $(MINUTES) )); seed=$(SEED); \
-	while [ $$(date +%s) -lt $$end ]; do \
-		echo "SEED=$$seed"; \
-		HYPOTHESIS_PROFILE=soak $(BIN)/python -m pytest -q -m "slow or not slow" \
-			--hypothesis-seed=$$seed $(ARGS) $(SOAK) || { echo "It failed with SEED=$$seed"; exit 1; }; \
-		seed=$$((seed + 1)); \
-	done
+	@$(BIN)/python -m tests.soak --seed $(SEED) --minutes $(MINUTES) $(ARGS)
 
 check types: PRODUCTION = env DEBUG=0 SANDBOX=0 PUBLIC_URL=https://loupe.example ALLOWED_HOSTS=loupe.example \
 	SECRET_KEY=$$($(BIN)/python -c 'import secrets; print(secrets.token_urlsafe(50))') \

@@ -45,8 +45,11 @@ def _read_case(element: ElementTree.Element) -> Case:
     outcome = (
         "failed" if found & {"failure", "error"} else "skipped" if "skipped" in found else "passed"
     )
-    place = element.get("classname", "").replace(".", "/")
+    classname = element.get("classname", "")
     name = re.sub(r"\[.*", "", element.get("name", ""), flags=re.DOTALL)
+    if not classname:  # a file that could not be imported: its name is in place of the test's
+        classname, name = name, "import"
+    place = classname.replace(".", "/")
     properties = tuple(
         (item.get("name", ""), item.get("value", "")) for item in element.iter("property")
     )
@@ -65,6 +68,8 @@ def build_line(row: Row, cases: Iterable[Case], *, was_run: bool, root: Path) ->
     failed = [case for case in own if case.outcome == "failed"]
     passed = [case for case in own if case.outcome == "passed"]
     figure = ", ".join(_describe(own))
+    if figure and row.less:
+        figure += f" (less than the goal: {row.less})"
     if failed:
         names = ", ".join(sorted({case.node.rpartition("::")[2] for case in failed})[:3])
         return Line(row.id, row.goal, "fail", f"{figure}: {names}")

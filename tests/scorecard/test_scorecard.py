@@ -82,3 +82,23 @@ def test_failures_and_errors_of_the_file_fail_the_row(tmp_path: Path) -> None:
     for kind, result in (("failure", "fail"), ("error", "fail"), ("skipped", "not tried")):
         path.write_text(f"<testsuite>{case.format(kind)}</testsuite>")
         assert build_line(ROW, read_junit(path), was_run=True, root=ROOT).result == result
+
+
+def test_file_that_cannot_be_imported_fails_the_row(tmp_path: Path) -> None:
+    path = tmp_path / "results.xml"
+    path.write_text(
+        '<testsuite><testcase classname="" name="tests.e2e.test_x" time="0"><error/></testcase>'
+        "</testsuite>"
+    )
+
+    assert build_line(ROW, read_junit(path), was_run=True, root=ROOT).result == "fail"
+
+
+def test_row_prints_what_its_tests_leave_out() -> None:
+    row = Row("S1", "goal", "C", ("tests/e2e",), less="not in parallel")
+
+    line = build_line(
+        row, [Case("tests/e2e/test_x.py::test", "passed", 1)], was_run=True, root=ROOT
+    )
+
+    assert line.figure == "1 passed (less than the goal: not in parallel)"

@@ -1,0 +1,157 @@
+"""Run Loupe with traffic, wire faults and kills, and report what was lost or doubled.
+
+``make soak MINUTES=60 SEED=1``. The exit code is 1 if something was lost, doubled or is stuck.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from tests.deploy.servers import Postgres
+from tests.soak.installation import KILLS, PEOPLE, Installation
+from tests.soak.traffic import Traffic
+
+SAMPLE_SECONDS, INVARIANTS_SECONDS = 5.0, 60.0
+QUIET_SECONDS = 600.0  # two leases of a submission, and retries
+LIVED, WARM_UP = 60.0, 30.0  # of a process whose growth is reported, in seconds
+SLOPE_SECONDS = 1800.0  # a slope over less says nothing: it is reported, and fails nothing
+SLOPE_MAX = 1.0  # MiB per hour
+FILES_MAX = 20  # more open files than after the warm-up
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make soak")
+    parser.add_argument("--minutes", type=float, default=60)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--kill-every", type=float, default=15, help="seconds; 0: no kills")
+    parser.add_argument("--request-every", type=float, default=1, help="seconds")
+    parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
+    parser.add_argument("--report", type=Path, default=Path("var/soak.json"))
+    options = parser.parse_args()
+    with ExitStack() as stack:
+        is_postgres = options.database == "postgres"
+        url = stack.enter_context(Postgres()).url if is_postgres else ""
+        report = run(stack.enter_context(Installation(url)), options)
+    options.report.parent.mkdir(parents=True, exist_ok=True)
+    options.report.write_text(json.dumps(report, indent=1))
+    sys.stdout.write(f"{format_report(report)}\nThe report: {options.report}\n")
+    return 1 if report["problems"] else 0
+
+
+def run(installation: Installation, options: argparse.Namespace) -> dict[str, Any]:
+    chance = random.Random(options.seed)
+    traffic = Traffic(installation.web.port, installation.key, options.seed)
+    threads = traffic.start(PEOPLE, every=options.request_every)
+    violations: list[str] = []
+    checks = 0
+    started = time.monotonic()
+    end = started + 60 * options.minutes
+    next_kill = _add_pause(started, options.kill_every, chance)
+    next_check = started + INVARIANTS_SECONDS
+    ended_alone: list[str] = []
+    while (now := time.monotonic()) < end:
+        ended_alone += installation.revive()
+        if now >= next_kill:
+            installation.kill(chance.choice(KILLS), chance)
+            next_kill = _add_pause(time.monotonic(), options.kill_every, chance)
+        if now >= next_check:
+            violations += installation.check_invariants()
+            checks += 1
+            next_check = now + INVARIANTS_SECONDS
+        installation.sample(now - started)
+        time.sleep(SAMPLE_SECONDS / 2)
+    traffic.stop.set()
+    for thread in threads:
+        thread.join(90)
+    waited, books = installation.wait_until_quiet(QUIET_SECONDS)
+    violations += installation.check_invariants()
+    figures = {
+        "seed": options.seed,
+        "minutes": options.minutes,
+        "database": options.database,
+        "kills": installation.kills,
+        "requested": traffic.requested,
+        "answers": dict(sorted(traffic.answers.items())),
+        "confirmed tasks": len(traffic.tasks),
+        "confirmed decisions": len(traffic.decided),
+        "lost tasks": len(traffic.tasks - set(books.pop("tasks"))),
+        "lost decisions": len(traffic.decided - set(books["decisions"])),
+        "images that two people decided": _count_doubles(books.pop("decisions")),
+        "seconds until quiet": round(waited),
+        "checks of the invariants": checks + 1,
+        "violations": violations,
+        "ended alone": ended_alone,
+        "growth": installation.measure_growth(lived=LIVED, warm_up=WARM_UP),
+        "tracebacks": installation.count_tracebacks(),
+        **books,
+    }
+    return {**figures, "problems": list(find_problems(figures))}
+
+
+def _add_pause(now: float, every: float, chance: random.Random) -> float:
+    return now + every * chance.uniform(0.5, 1.5) if every else float("inf")
+
+
+def _count_doubles(decisions: list[str]) -> int:
+    """Count the images with decisions of several people. Escalated ones are left to seniors."""
+    people: dict[str, set[str]] = {}
+    for decision in decisions:
+        name, _, review = decision.partition(" ")
+        people.setdefault(review, set()).add(name)
+    return sum(len(names) > 1 for names in people.values())
+
+
+def find_problems(figures: dict[str, Any]) -> list[str]:
+    """Return what is wrong. Tracebacks are reported and no problem: kills cause them."""
+    nothing = (
+        "lost tasks",
+        "lost decisions",
+        "duplicate assets",
+        "submitted twice",
+        "tasks without a request",
+        "unknown without a message",
+        "open",
+        "classifying",
+    )
+    problems = [f"{name}: {figures[name]}" for name in nothing if figures[name]]
+    problems += figures["violations"]
+    for name in ("web", "worker"):
+        # A server may end when one of its processes was killed: a service manager restarts it.
+        ends, kills = figures["ended alone"].count(name), figures["kills"][f"process of {name}"]
+        if ends > kills:
+            problems.append(f"{name} ended {ends} times, {kills} of its processes were killed")
+    problems += [
+        f"{count} × {name}" for name, count in figures["answers"].items() if name[-3:] == "500"
+    ]
+    if not figures["confirmed tasks"] or not figures["confirmed decisions"]:
+        problems.append("no task or no decision was confirmed: nothing was tried")
+    for row in figures["growth"]:
+        first, highest, _ = row["files"]
+        if highest - first > FILES_MAX:
+            problems.append(f"{row['process']} opened {highest - first} more files")
+        if row["seconds"] >= SLOPE_SECONDS and row["MiB per hour"] > SLOPE_MAX:
+            problems.append(f"{row['process']} grows by {row['MiB per hour']} MiB per hour")
+    return problems
+
+
+def format_report(report: dict[str, Any]) -> str:
+    lines = []
+    for name, value in report.items():
+        if isinstance(value, list) and value:
+            lines += [f"{name}:", *(f"  {item}" for item in value)]
+        elif isinstance(value, dict):
+            lines.append(f"{name}: " + (", ".join(f"{k} {v}" for k, v in value.items()) or "none"))
+        else:
+            lines.append(f"{name}: {'none' if value == [] else value}")
+    return "\n".join([*lines, "FAIL" if report["problems"] else "PASS"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
