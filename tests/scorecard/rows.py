@@ -128,7 +128,7 @@ ROWS = (
         "S19",
         "secrets appear nowhere",
         "C",
-        ("tests/test_secrets.py",),
+        ("tests/test_secrets.py", "tests/config/test_canaries.py"),
     ),
     Row("S20", "exports hold no formula", "C", ("tests/moderation/test_exports.py",)),
     Row(
