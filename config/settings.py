@@ -47,6 +47,8 @@ IS_BUILD = not {"collectstatic", "make_settings"}.isdisjoint(sys.argv)
 # Prints help and exits, so it needs no secret key.
 IS_HELP = sys.argv[1:2] == ["help"] or not {"-h", "--help"}.isdisjoint(sys.argv[1:])
 IS_MIGRATION = not {"migrate", "dev"}.isdisjoint(sys.argv)  # `dev` migrates first
+# Also change tables or their rights.
+IS_OWNER_COMMAND = not {"grants", "restore", "setup"}.isdisjoint(sys.argv[1:2])
 
 # --- Core ---
 DEBUG = env.boolean("DEBUG", default=False)
@@ -175,7 +177,9 @@ DATABASES: dict[str, Any] = {
     )
 }
 # The owner of the tables, if Loupe runs as a role that may not change them.
-if (IS_MIGRATION or "grants" in sys.argv) and env.text("MIGRATION_DATABASE_URL"):
+APPLICATION_ROLE = ""
+if (IS_MIGRATION or IS_OWNER_COMMAND) and env.text("MIGRATION_DATABASE_URL"):
+    APPLICATION_ROLE = DATABASES["default"].get("USER", "")
     DATABASES["default"] = env.database("MIGRATION_DATABASE_URL", "", is_pooled=False)
 if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {

@@ -42,6 +42,7 @@ class Alarm(StateMachine):
         HEADS = "heads", "The head of the record is not published"
         CHORES = "chores", "Housekeeping fails"
         BACKUP = "backup", "The backup is old"
+        LIMITS = "limits", "A limit of views or exports was reached"
         TEST = "test", "Test"
 
     class Status(models.TextChoices):

@@ -52,6 +52,8 @@ def test_settings_file_has_new_keys_and_the_given_values(
     assert (first["PUBLIC_URL"], first["SPENDING_LIMIT_PER_DAY"]) == ("https://desk.example", "7")
     assert second["NEWER_SETTING"] == "a=b"
     assert len(first["SECRET_KEY"]) >= 50
+    assert len(first["RECORD_KEY"]) >= 50
+    assert first["RECORD_KEY"] not in (second["RECORD_KEY"], first["SECRET_KEY"])
     assert first["SECRET_KEY"] != second["SECRET_KEY"] != second["HEAD_SIGNING_KEY"]
 
 

@@ -161,6 +161,16 @@ def test_containers_start_in_order() -> None:
     assert SERVICES["init"]["restart"] == "no"
 
 
+def test_only_init_logs_in_as_the_owner_of_the_tables() -> None:
+    having = [name for name, each in SERVICES.items() if "owner.env" in each.get("env_file", [])]
+
+    assert having == ["init"]
+    assert (
+        "./database.sh:/docker-entrypoint-initdb.d/loupe.sh:ro" in SERVICES["database"]["volumes"]
+    )
+    assert "postgres://loupe_app:password@database/loupe" in OPERATIONS
+
+
 def test_named_volumes_networks_and_services_exist() -> None:
     for service in SERVICES.values():
         for each in service.get("volumes", []):
@@ -175,7 +185,7 @@ def test_secrets_come_from_files_that_are_not_in_the_repository() -> None:
 
     assert "environment" not in {key for service in SERVICES.values() for key in service}
     assert not re.search(r"(?i)(password|secret|_key)\w*\s*[:=]\s*\S", text)
-    assert named == {"loupe.env", "database.env", "storage.env"}
+    assert named == {"loupe.env", "owner.env", "database.env", "storage.env"}
     for name in named:
         assert f"deploy/{name}" in (ROOT / ".gitignore").read_text()
         assert f"deploy/{name}" in OPERATIONS

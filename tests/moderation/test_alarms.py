@@ -250,6 +250,38 @@ def test_old_or_unreadable_backup_is_an_alarm(clock: Clock, settings: Any, tmp_p
         assert bool(find()) is is_old
 
 
+@pytest.mark.parametrize("limit", ["VIEWS_PER_HOUR", "EXPORTS_PER_HOUR"])
+def test_reached_limit_of_views_or_exports_is_an_alarm_without_names(
+    clock: Clock,
+    make_review: MakeReview,
+    auditor: User,
+    operator: User,
+    client_of: Callable[[User], Any],
+    settings: Any,
+    limit: str,
+) -> None:
+    setattr(settings, limit, 1)
+    User.objects.filter(pk=auditor.pk).update(username="zora")
+    urls = {
+        "VIEWS_PER_HOUR": [make_review().asset.file_url for _ in range(2)],
+        "EXPORTS_PER_HOUR": ["/exports/images.csv"] * 2,
+    }[limit]
+
+    answers = [client_of(auditor).get(url) for url in urls]
+    statuses = [answer.status_code for answer in answers]
+    b"".join(answers[0].streaming_content)
+
+    assert statuses == [200, 429]
+    assert check(clock, minutes=4) == ["A limit of views or exports was reached"]
+    assert "A limit of views or exports" in client_of(operator).get("/operations/").content.decode()
+    assert "refused 1 person something" in mail.outbox[0].body
+    assert "zora" in client_of(auditor).get("/traces/").content.decode()
+    assert "zora" not in mail.outbox[0].body
+    check(clock, minutes=70)
+    subjects = [message.subject for message in mail.outbox if "views or exports" in message.subject]
+    assert [subject.split(":")[1].strip() for subject in subjects] == ["started", "ended"]
+
+
 def test_broken_check_is_an_alarm_and_does_not_silence_the_others(
     clock: Clock, monkeypatch: Any
 ) -> None:

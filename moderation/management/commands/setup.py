@@ -26,6 +26,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, operator: str, email: str, **options: Any) -> None:
         call_command("migrate", interactive=False, verbosity=0)
         self.stdout.write("The database is up to date.")
+        if settings.APPLICATION_ROLE:
+            call_command("grants", settings.APPLICATION_ROLE, apply=True, stdout=self.stdout)
         call_command("collectstatic", interactive=False, verbosity=0)
         self.stdout.write(f"The static files are in {settings.STATIC_ROOT}.")
         try:

@@ -18,13 +18,15 @@ from generation.core.outages import find_outage
 from generation.models import GenerationRequest, JobSlot, ProviderState
 from generation.services import storage_checks
 from moderation.models import Alarm, Chore, Decision, Review, Verification
-from moderation.services import metrics, published_heads
+from moderation.services import metrics, published_heads, traces
 from moderation.services.backups.folder import BackupError, BackupFolder
 
 Kind = Alarm.Kind
 # A host without a worker for longer has probably been taken out of service.
 REMOVED_AFTER: Final = timedelta(days=1)
 ERROR_MAX: Final = 300
+# The limits of views and exports count an hour too.
+EXCESS_SHOWN: Final = timedelta(hours=1)
 SNAPSHOT_NAME: Final = "%Y%m%dT%H%M%S.%fZ"
 
 
@@ -225,6 +227,18 @@ def find_old_backup(now: datetime) -> Iterator[Finding]:
         )
 
 
+def find_reached_limits(now: datetime) -> Iterator[Finding]:
+    count = len(traces.find_excess(now - EXCESS_SHOWN))
+    if count:
+        people = "1 person" if count == 1 else f"{count} people"
+        yield Finding(
+            Kind.LIMITS,
+            f"In the last hour a limit of views or exports refused {people} something. To do: ask"
+            " an auditor to see on the page Traces who it was and what they opened. Raise the"
+            " limit that the page names if their work needs more.",
+        )
+
+
 CHECKS: Final[dict[Alarm.Kind, Callable[[datetime], Iterator[Finding]]]] = {
     Kind.QUEUE: find_old_queue,
     Kind.ESCALATED: find_old_escalations,
@@ -238,4 +252,5 @@ CHECKS: Final[dict[Alarm.Kind, Callable[[datetime], Iterator[Finding]]]] = {
     Kind.HEADS: find_unpublished_heads,
     Kind.CHORES: find_failing_chores,
     Kind.BACKUP: find_old_backup,
+    Kind.LIMITS: find_reached_limits,
 }
