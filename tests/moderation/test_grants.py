@@ -114,7 +114,7 @@ def test_tampering_is_refused_to_the_role_of_the_application(
 
 
 @on_postgresql
-def test_statements_are_printed_without_apply() -> None:
+def test_statements_are_printed_without_apply(db: None) -> None:
     role = f"loupe_app_{uuid.uuid4().hex[:8]}"
     sql(f"CREATE ROLE {role}")
 
@@ -129,7 +129,7 @@ def test_statements_are_printed_without_apply() -> None:
     ("role", "message"),
     [("nobody_here", "CREATE ROLE nobody_here"), ("a; DROP", "lower-case letters")],
 )
-def test_impossible_role_gets_a_message(role: str, message: str) -> None:
+def test_impossible_role_gets_a_message(db: None, role: str, message: str) -> None:
     with pytest.raises(CommandError, match=message):
         run_command("grants", role)
 
