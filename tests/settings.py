@@ -23,6 +23,8 @@ os.environ.update(
         "SECOND_OPINION_PERCENT": "0",
         "AUDIT_APPROVED_PERCENT": "0",
         "AUDIT_REJECTED_PERCENT": "0",
+        # Tests set the clock forward by days, and their people stay logged in.
+        "SESSION_IDLE_MINUTES": "0",
         # Its threads spin while they wait for a processor that another test process has: on two
         # busy cores, the tests of heads took fifty times as long.
         "OPENBLAS_NUM_THREADS": "1",

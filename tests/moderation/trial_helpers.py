@@ -14,7 +14,15 @@ from django.utils import timezone
 
 from generation.models import Asset, Source
 from moderation import taxonomy
-from moderation.models import AskRule, Classification, Decision, Label, Policy, Review
+from moderation.models import (
+    AskRule,
+    ChainHead,
+    Classification,
+    Decision,
+    Label,
+    Policy,
+    Review,
+)
 from moderation.policy_engine import Thresholds
 from moderation.services import policies
 
@@ -227,7 +235,7 @@ def _add_decisions(
     people: list[User],
     policy: Policy,
 ) -> None:
-    sequence = Decision.objects.count()
+    sequence, version = Decision.objects.count(), ChainHead.objects.get().version
     newest: dict[int, Decision] = {}
     for place in range(max(map(len, CHAINS))):  # each refers to stored ones
         rows = []
@@ -256,6 +264,7 @@ def _add_decisions(
                     reverses=before if refers == "reverses" else None,
                     second_of=before if refers == "second" else None,
                     sequence=sequence,
+                    version=version,
                     hash=f"{sequence:064x}",
                 )
             )
