@@ -25,6 +25,7 @@ os.environ.update(
         "AUDIT_REJECTED_PERCENT": "0",
         # Tests set the clock forward by days, and their people stay logged in.
         "SESSION_IDLE_MINUTES": "0",
+        "SESSION_HOURS": "720",
         # Its threads spin while they wait for a processor that another test process has: on two
         # busy cores, the tests of heads took fifty times as long.
         "OPENBLAS_NUM_THREADS": "1",

@@ -397,9 +397,7 @@ def test_get_and_head_run_only_select_queries(
                 answer = method(address)
                 assert answer.status_code == 200
                 b"".join(answer)
-            written = [
-                query["sql"] for query in queries if not query["sql"].startswith("SELECT")
-            ]
+            written = [query["sql"] for query in queries if not query["sql"].startswith("SELECT")]
             # Looking at an image leaves a trace, which is no change.
             traces = [sql for sql in written if 'INTO "moderation_accesstrace"' in sql]
             assert len(traces) <= (address == asset.file_url)
