@@ -34,7 +34,11 @@ Status = GenerationRequest.Status
 OVERDUE: Final = timedelta(minutes=30)  # longer than every retry delay of a row that is due
 TEMPORARY_KEPT: Final = 3600.0  # seconds
 # The largest number of claims before the row ends; each claim counts before its risky step.
-CLAIMS_MAX: Final = {RemoteImage: FETCH_ATTEMPTS + 1, Classification: 10, Delivery: 7}
+CLAIMS_MAX: Final[dict[type[Any], int]] = {
+    RemoteImage: FETCH_ATTEMPTS + 1,
+    Classification: 10,
+    Delivery: 7,
+}
 # Tables whose rows are protected by triggers.
 PROTECTED: Final = ("moderation_decision", "moderation_policyactivation")
 SAMPLE: Final = 20  # messages of one check
@@ -73,8 +77,9 @@ def check_one_request_per_press() -> Iterator[str]:
     for row in rows:
         yield f"The form {row['form_token']} has {row['n']} requests."
     keyed = GenerationRequest.objects.exclude(idempotency_key="")
-    for row in keyed.values("api_key", "idempotency_key").annotate(n=Count("pk")).filter(n__gt=1):
-        yield f"An idempotency key of API key {row['api_key']} has {row['n']} requests."
+    repeated = keyed.values("api_key", "idempotency_key").annotate(n=Count("pk")).filter(n__gt=1)
+    for key in repeated:
+        yield f"An idempotency key of API key {key['api_key']} has {key['n']} requests."
 
 
 @_check("I2")
@@ -174,10 +179,11 @@ def check_nothing_waits_silently() -> Iterator[str]:
 def check_images_match_their_requests() -> Iterator[str]:
     """Find succeeded requests with too few images, and stored images without an asset."""
     whole = GenerationRequest.objects.filter(status=Status.SUCCEEDED).annotate(n=Count("assets"))
-    for row in whole.filter(error="").exclude(n=F("image_num")):
-        yield f"Request {row.short_id} has {row.n} of {row.image_num} images."
-    for row in whole.filter(n__gt=F("image_num")):
-        yield f"Request {row.short_id} has {row.n} images instead of {row.image_num}."
+    counted = whole.values_list("uuid", "n", "image_num")
+    for uuid, number, wanted in counted.filter(error="").exclude(n=F("image_num")):
+        yield f"Request {uuid} has {number} of {wanted} images."
+    for uuid, number, wanted in counted.filter(n__gt=F("image_num")):
+        yield f"Request {uuid} has {number} images instead of {wanted}."
     places = set(
         Asset.objects.filter(request__isnull=False).values_list("request", "position").iterator()
     )
