@@ -53,6 +53,7 @@ class Place:
             **inherited,
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "SECRET_KEY": secret,
+            "RECORD_KEY": secret,  # decisions are signed, as in production
             "DATA_DIR": str(self.folder),
             "DATABASE_URL": self.url,
             "DEBUG": "0",
