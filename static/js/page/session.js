@@ -37,12 +37,13 @@ function explainLogin(notice) {
     notice.querySelector("[data-unsent]").textContent =
       `${unsent} unsent decision${unsent === 1 ? " is" : "s are"} kept in this browser, and sent when you log in.`;
   }
-  if (find("[role=alert]")) {
+  if (find("[role=alert]:not([hidden])")) {
     return;
   }
   // Focus the heading while the notice is shown: keys typed for the desk must not land in the name
   // field.
-  find(notice.hidden ? "#id_username" : "h1").focus();
+  const first = notice.hidden && find("#id_username"); // absent if only single sign-on is open
+  (first || find("h1")).focus();
 }
 
 const signedOut = find("#signed-out");
