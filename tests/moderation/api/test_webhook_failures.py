@@ -212,11 +212,11 @@ def test_worker_with_expired_lease_does_not_overwrite_delivered_status(
     submit_and_run(key, hook)
     note = delivering._record_outcome
 
-    def slow(delivery: Delivery, outcome: Any) -> None:
+    def slow(delivery: Delivery, outcome: Any, milliseconds: int) -> None:
         monkeypatch.setattr(delivering, "_record_outcome", note)
         make_deliveries_due()
         delivering.deliver(go_on=lambda: True)
-        note(delivery, outcome)
+        note(delivery, outcome, milliseconds)
 
     monkeypatch.setattr(delivering, "_record_outcome", slow)
     hook.replies = [500]
