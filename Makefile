@@ -147,6 +147,6 @@ requirements: COMPILE = uv pip compile pyproject.toml --universal --python-versi
 requirements:
 	$(COMPILE) --extra local --output-file requirements.txt
 	$(COMPILE) --all-extras --constraint requirements.txt --output-file requirements-dev.txt
-	$(COMPILE) --extra postgres --extra s3 --extra timestamps --constraint requirements-dev.txt --output-file requirements-production.txt
+	$(COMPILE) --extra postgres --extra s3 --constraint requirements-dev.txt --output-file requirements-production.txt
 	@# Fail if a file contains an option other than --hash, or a URL.
 	@! grep -nE -e '--([^h]|h[^a])' -e ':/' requirements.txt requirements-dev.txt requirements-production.txt
