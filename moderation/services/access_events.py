@@ -72,10 +72,9 @@ def find_noted(kind: Kind, subject: str | None = None) -> dict[str, State]:
 
 def record_access(person: int) -> None:
     """Record the access of a person if it differs from what the record has."""
-    if not ChainHead.objects.filter(version=chain.SIGNED).exists():
-        return
     with transaction.atomic():
-        audit_log.lock_head()
+        if not _lock_sealed_head():
+            return
         subject = str(person)
         now = read_access([person]).get(subject, DELETED)
         noted = find_noted(Kind.ACCESS, subject).get(subject, NOTHING)
@@ -86,15 +85,21 @@ def record_access(person: int) -> None:
 def record_roles() -> None:
     """Record the permissions of all groups that differ from what the record has."""
     with transaction.atomic():
-        if audit_log.lock_head().is_sealed:
+        if _lock_sealed_head():
             _record_changed(Kind.ROLE, read_roles(), find_noted(Kind.ROLE))
 
 
 def record_everyone() -> None:
     """Record the access of all people whose access differs from what the record has."""
     with transaction.atomic():
-        if audit_log.lock_head().is_sealed:
+        if _lock_sealed_head():
             _record_changed(Kind.ACCESS, read_access(), find_noted(Kind.ACCESS))
+
+
+def _lock_sealed_head() -> bool:
+    """Lock the head; return False if the record is not sealed, or was emptied with the database."""
+    is_sealed = ChainHead.objects.filter(version=chain.SIGNED).exists()
+    return is_sealed and audit_log.lock_head().is_sealed
 
 
 def _record_changed(kind: Kind, now: dict[str, State], noted: dict[str, State]) -> None:
