@@ -29,7 +29,7 @@ def end_sessions_of_inactive(instance: Any, **_: Any) -> None:
         browser_sessions.end_all(instance)
 
 
-class LoginAttemptsConfig(AxesConfig):  # type: ignore[misc]  # axes has no types
+class LoginAttemptsConfig(AxesConfig):
     """App configuration of django-axes with a readable name."""
 
     verbose_name = "Log-in attempts"

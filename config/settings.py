@@ -428,7 +428,7 @@ S3_KMS_KEY_ID = env.text("S3_KMS_KEY_ID")
 # A move between DATA_DIR/assets and the bucket: new images go to one, both are read.
 S3_MOVE = env.choice("S3_MOVE", "", choices=("", "from-disk", "to-disk"))
 _bucket = build_bucket({name: value for name, value in locals().items() if name.startswith("S3_")})
-# How images reach browsers and programs: through Loupe, by a presigned URL of the bucket, or from
+# Delivery of images to browsers and programs: through Loupe, by a presigned URL of the bucket, or from
 # nginx, which gets the header X-Accel-Redirect.
 ASSET_DELIVERY = env.choice("ASSET_DELIVERY", "proxy", choices=("proxy", "redirect", "x-accel"))
 if ASSET_DELIVERY == "redirect":
@@ -866,7 +866,7 @@ for _name, _package, _extra in (
         raise ImproperlyConfigured(
             f"{_name} is set, but its package is missing. Install it with `pip install {_extra}`."
         )
-# Where alarms are sent, and when they begin. 0 turns a limit off.
+# Receivers of alarms, and limits at which alarms begin. 0 turns a limit off.
 ALARM_MAIL = env.words("ALARM_MAIL")
 if ALARM_MAIL and not EMAIL_HOST:
     raise ImproperlyConfigured(

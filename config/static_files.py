@@ -5,7 +5,7 @@ from __future__ import annotations
 from whitenoise.storage import CompressedManifestStaticFilesStorage
 
 
-class ModuleStaticFilesStorage(CompressedManifestStaticFilesStorage):  # type: ignore[misc]  # whitenoise has no types
+class ModuleStaticFilesStorage(CompressedManifestStaticFilesStorage):
     """Put the hashed names into the imports of our JavaScript modules, too.
 
     Django's own patterns for modules are all or nothing, and fail on an import that a comment of

@@ -26,7 +26,7 @@ BACKEND = "config.auth.backend.Accounts"
 MISMATCH = "User name and password do not match. Both are case-sensitive."
 
 
-class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
+class AccountAdapter(DefaultAccountAdapter):
     """Accounts that operators, the identity provider or SCIM create; nobody signs up."""
 
     error_messages = {
@@ -102,7 +102,7 @@ def _send(message: Any) -> None:
         log.exception("A mail of the log-in was not sent")
 
 
-class MfaAdapter(DefaultMFAAdapter):  # type: ignore[misc]  # as above
+class MfaAdapter(DefaultMFAAdapter):
     """Second factors, with the names that Loupe uses."""
 
     error_messages = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from allauth.account import forms
 
 
-class LoginForm(forms.LoginForm):  # type: ignore[misc]  # allauth has no types
+class LoginForm(forms.LoginForm):
     """User name and password. The field keeps the name that password managers know."""
 
     def add_prefix(self, field_name: str) -> str:

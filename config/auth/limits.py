@@ -12,7 +12,7 @@ from django.db.models import Sum
 from django.http import HttpRequest
 
 
-class LoginLimits(AxesDatabaseHandler):  # type: ignore[misc]  # axes has no types
+class LoginLimits(AxesDatabaseHandler):
     """Wrong passwords for one name from one address, and those from one address for any names.
 
     The second limit stops somebody who tries one password on many names. A name alone is never

@@ -28,7 +28,7 @@ UNREACHABLE = "The identity provider does not answer as expected. Try again in a
 FAULTS = (OAuth2Error, OSError, ValueError, KeyError, TypeError)
 
 
-class IdentityProvider(OpenIDConnectOAuth2Adapter):  # type: ignore[misc]  # allauth has no types
+class IdentityProvider(OpenIDConnectOAuth2Adapter):
     """The provider of OIDC_ISSUER.
 
     django-allauth checks issuer, audience and expiry of the ID token, which comes straight from the

@@ -22,14 +22,15 @@ REASON = "Your role needs a second factor. Set one up first."
 
 
 def is_missing(request: HttpRequest, user: User) -> bool:
-    """Return whether a role of the person needs a second factor and they have none.
+    """Return whether the person needs a second factor and has none.
 
     The query that loads the person has read both (config/auth/backend.py).
     """
-    names: str | None = getattr(user, "role_names", None)
-    if not settings.MFA_REQUIRED_ROLES or not names or user.has_second_factor:  # type: ignore[attr-defined]
+    if not settings.MFA_REQUIRED_ROLES or getattr(user, "has_second_factor", False):
         return False
-    if set(names.split(",")).isdisjoint(settings.MFA_REQUIRED_ROLES):
+    roles = (getattr(user, "role_names", None) or "").split(",")
+    # Superusers have the permissions of every role.
+    if not user.is_superuser and set(roles).isdisjoint(settings.MFA_REQUIRED_ROLES):
         return False
     return not (settings.OIDC_MFA and _is_single_sign_on(request, user))
 

@@ -23,7 +23,7 @@ INVITATION = "invitation"  # in the session: the digest of the invitation that w
 FRESH = 300  # seconds; a provider that states the time of the log-in must state a recent one
 
 
-class SocialAdapter(DefaultSocialAccountAdapter):  # type: ignore[misc]  # allauth has no types
+class SocialAdapter(DefaultSocialAccountAdapter):
     """Checks of every return from the identity provider. Nobody signs up by a form."""
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: Any) -> bool:

@@ -36,7 +36,7 @@ READ_OR_POST = ("GET", "HEAD", "POST")
 CLEARED_AT_LOGOUT = '"cache"'
 
 
-class Login(account_views.LoginView):  # type: ignore[misc]  # allauth has no types
+class Login(account_views.LoginView):
     """The log-in page: password, passkey or single sign-on."""
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -56,7 +56,7 @@ class Login(account_views.LoginView):  # type: ignore[misc]  # allauth has no ty
         }
 
 
-class Logout(account_views.LogoutView):  # type: ignore[misc]  # as above
+class Logout(account_views.LogoutView):
     """Log-out. The browser forgets what it has cached."""
 
     http_method_names = ["post", "options"]
@@ -88,7 +88,7 @@ class PasswordChange(PasswordChangeView):
 
 
 @method_decorator(login_not_required, name="dispatch")
-class PasswordReset(account_views.PasswordResetView):  # type: ignore[misc]  # as above
+class PasswordReset(account_views.PasswordResetView):
     """The page to ask for a new password. Its answer is the same for unknown addresses."""
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -102,7 +102,7 @@ class PasswordReset(account_views.PasswordResetView):  # type: ignore[misc]  # a
 
 
 @method_decorator(login_not_required, name="dispatch")
-class PasswordResetFromKey(account_views.PasswordResetFromKeyView):  # type: ignore[misc]  # as above
+class PasswordResetFromKey(account_views.PasswordResetFromKeyView):
     """The page of the link in the mail. All sessions of the account end."""
 
     def dispatch(self, request: HttpRequest, uidb36: str, key: str, **kwargs: Any) -> HttpResponse:
@@ -128,7 +128,7 @@ class PasswordResetFromKey(account_views.PasswordResetFromKeyView):  # type: ign
 # --- Log in again ---
 
 
-class Reauthenticate(account_views.ReauthenticateView):  # type: ignore[misc]  # as above
+class Reauthenticate(account_views.ReauthenticateView):
     """The question for the password before something that needs a recent log-in."""
 
     def form_valid(self, form: Any) -> HttpResponse:
@@ -137,7 +137,7 @@ class Reauthenticate(account_views.ReauthenticateView):  # type: ignore[misc]  #
         return answer
 
 
-class ReauthenticateByCode(mfa_views.ReauthenticateView):  # type: ignore[misc]  # as above
+class ReauthenticateByCode(mfa_views.ReauthenticateView):
     """The same question, for a code of the app or a recovery code."""
 
     def form_valid(self, form: Any) -> HttpResponse:
@@ -146,7 +146,7 @@ class ReauthenticateByCode(mfa_views.ReauthenticateView):  # type: ignore[misc] 
         return answer
 
 
-class ReauthenticateByPasskey(webauthn_views.ReauthenticateWebAuthnView):  # type: ignore[misc]  # as above
+class ReauthenticateByPasskey(webauthn_views.ReauthenticateWebAuthnView):
     """The same question, for a passkey."""
 
     def form_valid(self, form: Any) -> HttpResponse:
@@ -191,7 +191,7 @@ def single_sign_on_cancel(request: HttpRequest) -> HttpResponse:
 # --- Second factors ---
 
 
-class PasskeyRemoval(webauthn_views.RemoveWebAuthnView):  # type: ignore[misc]  # as above
+class PasskeyRemoval(webauthn_views.RemoveWebAuthnView):
     """The page to remove one's own passkey."""
 
     success_url = reverse_lazy("mfa_index")

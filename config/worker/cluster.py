@@ -59,7 +59,7 @@ class StopFlag:
         return time.monotonic() - float(self._shared[1])
 
 
-class CrashOnlySentinel(Sentinel):  # type: ignore[misc]  # django-q2 has no types
+class CrashOnlySentinel(Sentinel):
     """The process that starts workers, monitor and pusher, and exits when one of them is killed."""
 
     def reincarnate(self, process: Any) -> None:

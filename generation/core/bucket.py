@@ -122,7 +122,7 @@ class BucketFile(File[bytes]):
             yield piece
 
 
-class BucketStorage(AssetStorage, S3Storage):  # type: ignore[misc]  # it has no types
+class BucketStorage(AssetStorage, S3Storage):
     """A storage in which the name determines the content, in a bucket.
 
     Writing takes one request, because replacing a file by the same content changes nothing. The

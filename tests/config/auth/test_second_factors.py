@@ -139,6 +139,12 @@ def test_role_without_a_factor_is_led_to_set_one_up(
     assert client.post("/logout/").status_code == 302
 
 
+def test_superuser_without_a_role_needs_a_factor_too(
+    duty: None, client_of: ClientOf, admin: User
+) -> None:
+    assert client_of(admin).get("/queues/")["Location"] == "/factors/"
+
+
 def test_role_with_a_factor_works(duty: None, client_of: ClientOf, with_app: User) -> None:
     assert client_of(with_app).get("/queues/").status_code == 200
 
