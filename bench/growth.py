@@ -34,7 +34,7 @@ class UnitCosts:
 
 @dataclass(frozen=True, kw_only=True)
 class Load:
-    """What arrives."""
+    """Images that arrive."""
 
     images_a_day: int
     peak: float = 3  # busiest hour in times of the average

@@ -87,7 +87,7 @@ class StorageUnavailableError(Exception):
 
 
 class BucketFault(StrEnum):
-    """Why a bucket could not be read or written."""
+    """Causes of a bucket that cannot be read or written."""
 
     UNREACHABLE = "unreachable"
     BUSY = "busy"
@@ -117,7 +117,7 @@ class StoredFile:
 
 
 class AssetStorage(Storage):
-    """What an image storage does besides Django's interface.
+    """An image storage: Django's interface, and methods for space, listing and probes.
 
     Faults are OSErrors, and a missing file is a FileNotFoundError.
     """

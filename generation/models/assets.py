@@ -33,7 +33,7 @@ class Source(models.TextChoices):
 
 
 class OriginalProblem(models.TextChoices):
-    """Why an asset has no original. The codes from ``structure`` on are NotClearedError's."""
+    """Reasons for an asset without an original. The codes from ``structure`` on are NotClearedError's."""
 
     NOT_KEPT = "not-kept", "The setting ORIGINALS keeps none"
     REMOVED = "removed", "Removed by the setting ORIGINALS"

@@ -78,8 +78,8 @@ def store_rendition(*, rendition: imaging.Rendition, origin: Origin) -> Asset:
     _write_files(contents)
     try:
         with transaction.atomic():
-            # Whoever removes another image with the same files looks for rows that need them, and
-            # may have looked before this one was committed.
+            # The removal of another image with the same files keeps them for this row, unless it
+            # looked before this row was committed.
             transaction.on_commit(lambda: _write_again(rendition.sha256, contents))
             asset = Asset.objects.create(
                 rendition=name,

@@ -24,7 +24,7 @@ class RetentionRuleQuerySet(DueQuerySet["RetentionRule"]):
 
 
 class RetentionRule(DueModel):
-    """Which images are removed, and after how many days. Off until a person switches it on."""
+    """A rule that removes images after some days. Off until a person switches it on."""
 
     class Status(models.TextChoices):
         DECIDED = "decided", "Approved or rejected"

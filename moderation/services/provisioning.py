@@ -41,7 +41,7 @@ class ProtectedError(ProvisioningError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attributes:
-    """What a directory sets of a person; None stays as it is."""
+    """Attributes of a person that a directory sets; None leaves one unchanged."""
 
     username: str | None = None
     email: str | None = None

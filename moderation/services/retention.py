@@ -103,7 +103,7 @@ def _is_claimed() -> Q:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """What a rule would do now. ``bytes`` are those of renditions and originals."""
+    """Effect of a rule now. ``bytes`` are those of renditions and originals."""
 
     images: int
     bytes: int
@@ -341,7 +341,7 @@ def find_requests_of_end_user(end_user: str) -> QuerySet[GenerationRequest]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasurePreview:
-    """What an erasure would remove now."""
+    """Effect of an erasure now."""
 
     images: int
     held: int

@@ -32,7 +32,7 @@ class SignInError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What the identity provider says about a person; ``email`` is "" unless it is verified."""
+    """Claims of the identity provider about a person; ``email`` is "" unless it is verified."""
 
     username: str
     email: str

@@ -41,7 +41,7 @@ _USED = (Verdict.APPROVE, Verdict.REJECT)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """Which part of the record heads are trained on, and for what."""
+    """The part of the record that heads are trained on, and their target."""
 
     encoder_version: str
     zero_shot_version: str

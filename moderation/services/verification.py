@@ -159,7 +159,7 @@ def _build(
     except (ChainHead.DoesNotExist, *UNREADABLE):
         head = ChainHead()
         faults.append("The head of the chain or its events were altered: they cannot be read.")
-    # What is added during the check is left for the next one.
+    # Rows added during the check are left for the next one.
     verification = Verification(
         status=status,
         decisions=0,

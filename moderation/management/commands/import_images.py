@@ -37,7 +37,7 @@ STOPPED = "stopped"
 
 
 class Outcome(NamedTuple):
-    """What became of a file: stored, known, refused, or stopped by a fault of this machine."""
+    """Result for a file: stored, known, refused, or stopped by a fault of this machine."""
 
     file: Path
     kind: str

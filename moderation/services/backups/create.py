@@ -40,7 +40,7 @@ Report = Callable[[str], None]
 
 @dataclass(slots=True)
 class Backup:
-    """What a backup has done."""
+    """Result of a backup."""
 
     name: str = ""
     sequence: int = 0

@@ -46,7 +46,7 @@ Status = GenerationRequest.Status
 
 @dataclass(slots=True)
 class Restored:
-    """What a restore has done. With faults, it is not complete."""
+    """Result of a restore. With faults, it is not complete."""
 
     name: str = ""
     decisions: int = 0
