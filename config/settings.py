@@ -428,8 +428,8 @@ S3_KMS_KEY_ID = env.text("S3_KMS_KEY_ID")
 # A move between DATA_DIR/assets and the bucket: new images go to one, both are read.
 S3_MOVE = env.choice("S3_MOVE", "", choices=("", "from-disk", "to-disk"))
 _bucket = build_bucket({name: value for name, value in locals().items() if name.startswith("S3_")})
-# Delivery of images to browsers and programs: through Loupe, by a presigned URL of the bucket, or from
-# nginx, which gets the header X-Accel-Redirect.
+# Delivery of images to browsers and programs: through Loupe, by a presigned URL of the bucket, or
+# from nginx, which gets the header X-Accel-Redirect.
 ASSET_DELIVERY = env.choice("ASSET_DELIVERY", "proxy", choices=("proxy", "redirect", "x-accel"))
 if ASSET_DELIVERY == "redirect":
     if _bucket is None:

@@ -33,7 +33,10 @@ class Source(models.TextChoices):
 
 
 class OriginalProblem(models.TextChoices):
-    """Reasons for an asset without an original. The codes from ``structure`` on are NotClearedError's."""
+    """Reasons for an asset without an original.
+
+    The codes from ``structure`` on are those of NotClearedError.
+    """
 
     NOT_KEPT = "not-kept", "The setting ORIGINALS keeps none"
     REMOVED = "removed", "Removed by the setting ORIGINALS"
