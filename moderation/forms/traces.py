@@ -12,7 +12,7 @@ class TraceFilterForm(forms.Form):
 
     person = forms.CharField(required=False, max_length=150)
     kind = forms.ChoiceField(
-        required=False, choices=[("", "All"), *AccessTrace.Kind.choices], label="What"
+        required=False, choices=[("", "All"), *AccessTrace.Kind.choices], label="Kind"
     )
     day = forms.DateField(
         required=False, label="Day (UTC)", widget=forms.DateInput(attrs={"type": "date"})

@@ -136,7 +136,7 @@ def test_traces_are_for_auditors_and_never_change(
     dossier = client.get(f"/assets/{review.asset.uuid}/").content.decode()
     assert "saw the image unblurred" in dossier
     assert "auditor" in client.get("/traces/?person=AUDITOR").content.decode()
-    assert "No trace" in client.get("/traces/?person=somebody").content.decode()
+    assert "No traces match" in client.get("/traces/?person=somebody").content.decode()
     for change in (
         lambda: AccessTrace.objects.update(person_name="x"),
         lambda: AccessTrace.objects.all()._raw_delete("default"),
