@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from moderation import record_keys
+from moderation.models.classification_summary import remove_words
 
 # The versions of the form. Decisions from before the seal of the record have the first one.
 UNSIGNED: Final = 1
@@ -31,8 +32,12 @@ Row = Mapping[str, Any]
 
 
 def hash_evidence(summary: Any) -> str:
-    """Return the SHA-256 of a classification summary, which a decision covers."""
-    return hashlib.sha256(record_keys.serialize(summary)).hexdigest()
+    """Return the SHA-256 of a classification summary, which a decision covers.
+
+    Without the classifiers' own words: a removal of texts clears them, and changes no outcome.
+    """
+    found = None if summary is None else remove_words(summary)
+    return hashlib.sha256(record_keys.serialize(found)).hexdigest()
 
 
 def hash_unsigned(row: Row) -> str:

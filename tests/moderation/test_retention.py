@@ -34,6 +34,7 @@ from moderation.models import (
     RetentionEvent,
     RetentionRule,
     Review,
+    Verdict,
 )
 from moderation.services import decisions, golden_images, legal_holds, originals, retention
 from moderation.services.verification import verify_record
@@ -257,6 +258,34 @@ def test_classifiers_words_go_with_the_texts_and_what_they_found_stays(
         "earlier": [{"status": "done", "raw": {**neutral, "matches": []}}],
     }
     assert (kept.score, kept.labels.get().confidence) == (Decimal(60), Decimal(60))
+
+
+def test_removed_words_are_no_change_of_the_evidence(
+    make_review: MakeReview, moderator: User
+) -> None:
+    review = make_review()
+    run_of = Classification.objects.create(
+        asset=review.asset,
+        classifier="vision",
+        version="1",
+        status="done",
+        finished_at=timezone.now(),
+        raw={"details": {"alcohol": ["Jane Roe's bottle"]}},
+    )
+    Label.objects.create(classification=run_of, category="alcohol", confidence=60)
+    store_classification_summary(review)
+    decisions.claim(review=review, user=moderator)
+    decisions.decide(review=review, user=moderator, verdict=Verdict.REJECT, categories=["gambling"])
+    Review.objects.update(decided_at=timezone.now() - timedelta(days=31))
+    make_rule(purges_texts=True)
+
+    run()
+
+    gone(review)
+    assert "Jane Roe" not in read_words(review.asset)
+    assert verify_record()[1] == []
+    Label.objects.update(confidence=1)
+    assert "were changed after its decision" in verify_record()[1][0]
 
 
 def read_words(asset: Asset) -> str:
