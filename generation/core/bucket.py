@@ -197,8 +197,8 @@ class BucketStorage(AssetStorage, S3Storage):
         try:
             with translate_errors():
                 yield
-        except BucketError as error:
-            is_silent = error.fault is BucketFault.UNREACHABLE
+        except OSError as error:  # a missing object, too, is an answer
+            is_silent = isinstance(error, BucketError) and error.fault is BucketFault.UNREACHABLE
             self._silent_until = time.monotonic() + PAUSE if is_silent else 0.0
             raise
         self._silent_until = 0.0
@@ -279,7 +279,7 @@ class BucketStorage(AssetStorage, S3Storage):
         swept = 0
         with self._asking():
             pages = self._client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=self.bucket_name, Prefix=self.location
+                Bucket=self.bucket_name, Prefix=f"{self.location}/" if self.location else ""
             )
             for upload in (row for page in pages for row in page.get("Uploads", ())):
                 if upload["Initiated"] <= limit:
@@ -328,7 +328,7 @@ class BucketStorage(AssetStorage, S3Storage):
         return f"/internal/bucket{parts.path}?{parts.query}"
 
     def _sign(self, client: Any, name: str, method: str, headers: dict[str, str]) -> str:
-        with self._asking():
+        with translate_errors():  # no request is sent, so this says nothing about silence
             url = client.generate_presigned_url(
                 "head_object" if method == "HEAD" else "get_object",
                 Params={**self._key(name), **headers},

@@ -108,10 +108,13 @@ def test_interrupted_uploads_are_aborted(moto: Moto, files: BucketStorage) -> No
     client = buckets.connect(moto.url)
     key = f"{files.location}/{NAME}"
     client.create_multipart_upload(Bucket=BUCKET, Key=key)
+    neighbour = f"{files.location}-2/{NAME}"  # of another installation in the same bucket
+    client.create_multipart_upload(Bucket=BUCKET, Key=neighbour)
 
     assert files.sweep_temporary(40 * 365 * 86400) == 0  # moto says that all are from 2010
     assert files.sweep_temporary(3600) == 1
-    assert not client.list_multipart_uploads(Bucket=BUCKET, Prefix=files.location).get("Uploads")
+    left = client.list_multipart_uploads(Bucket=BUCKET, Prefix=files.location)["Uploads"]
+    assert [upload["Key"] for upload in left] == [neighbour]
 
 
 def test_unused_file_is_deleted_only_after_its_time(files: BucketStorage) -> None:
@@ -245,6 +248,25 @@ def test_after_silence_requests_fail_at_once_until_one_succeeds(
     files.probe()
     files.probe()
     assert proxy.requests > asked
+
+
+def test_signing_a_url_does_not_end_a_silence_and_a_missing_object_does(
+    proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bucket, "PAUSE", 1000.0)
+    files = buckets.make_storage(proxy.url)
+    with proxy.failing("hang"), pytest.raises(BucketError):
+        files.probe()
+
+    assert files.sign_public_url(NAME, method="GET", headers={})
+    with pytest.raises(BucketError):
+        files.probe()
+
+    later = bucket.time.monotonic() + 2000
+    monkeypatch.setattr(bucket.time, "monotonic", lambda: later)
+    with pytest.raises(FileNotFoundError):
+        files.size(NAME)
+    files.probe()
 
 
 def test_server_that_is_away_is_unreachable_and_comes_back(quick: None) -> None:
