@@ -101,7 +101,8 @@ class MetricsMiddleware:
     """A middleware that answers /metrics and counts all other requests.
 
     It stands before the checks of host and TLS, because Prometheus calls the address of each web
-    server, and behind the one that finds the client's address. Without access for anybody it is
+    server, before the one that refuses requests during an overload, so that refusals count, and
+    behind the one that finds the client's address. Without METRICS_TOKEN and METRICS_ALLOW it is
     not used.
     """
 

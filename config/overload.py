@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, cast
 
 from django.conf import settings
@@ -96,10 +97,10 @@ class OverloadMiddleware:
 
 def refuse(request: HttpRequest) -> HttpResponseBase:
     """Return 503 with Retry-After, in the format of the API that was called."""
-    try:
-        view: Any = resolve(request.path_info).func
-    except Resolver404:
-        view = None
+    view: Any = None
+    with suppress(Resolver404):
+        request.resolver_match = resolve(request.path_info)  # Django's handler is not reached
+        view = request.resolver_match.func
     if (render := getattr(view, "refuse", None)) is None:
         return show_outage(request)
     error = ApiError(ApiErrorCode.UNAVAILABLE, BUSY, retry_after=RETRY_AFTER)

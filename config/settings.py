@@ -115,12 +115,12 @@ MIDDLEWARE = [
     "config.middleware.IsolationMiddleware",
     "config.probes.ProbeMiddleware",
     "config.request_ids.RequestIdMiddleware",
-    "config.overload.OverloadMiddleware",
     "config.proxies.ClientAddressMiddleware",
+    "config.metrics.MetricsMiddleware",
+    "config.overload.OverloadMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "config.request_ids.RouteLogMiddleware",
     "config.tracing.TracingMiddleware",
-    "config.metrics.MetricsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     # Before WhiteNoise, so that static responses have these headers too.
     "csp.middleware.CSPMiddleware",
@@ -176,7 +176,7 @@ DATABASES: dict[str, Any] = {
         is_pooled=env.boolean("DATABASE_POOLER", default=False),
     )
 }
-# The owner of the tables, if Loupe runs as a role that may not change them.
+# The role of DATABASE_URL, while a command runs as the owner of the tables; "" if both are one.
 APPLICATION_ROLE = ""
 if (IS_MIGRATION or IS_OWNER_COMMAND) and env.text("MIGRATION_DATABASE_URL"):
     APPLICATION_ROLE = DATABASES["default"].get("USER", "")

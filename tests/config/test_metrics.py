@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
+from config.overload import Gate
 from generation import jobs
 from generation.models import JobSlot, ProviderState, ServiceCall, StorageReport
 from generation.services.service_calls import record_calls
@@ -133,6 +134,16 @@ def test_requests_are_counted_by_route_and_never_by_path(
     assert rise("loupe_http_requests_total{method=GET,route=unmatched,status=404}") == 1
     assert rise("loupe_http_request_seconds_count{route=home}") == 1
     assert not any("/reviews/" in name or "00000000" in name for name in after)
+
+
+def test_overloaded_server_counts_its_refusals(read: Read, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "loupe_http_requests_total{method=GET,route=account_login,status=503}"
+    before = read()
+    monkeypatch.setattr(Gate, "enter", lambda gate: False)
+
+    assert Client().get("/login/").status_code == 503
+
+    assert read()[name] == before.get(name, 0) + 1
 
 
 def test_decisions_are_counted_by_origin_and_outcome(
