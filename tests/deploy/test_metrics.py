@@ -15,7 +15,7 @@ from tests.deploy.servers import HOST, Loupe, Worker, wait_until
 
 pytestmark = pytest.mark.slow
 TOKEN = "metrics-token-of-the-tests-" + "0123456789abcdef" * 2
-REQUESTS = 'loupe_http_requests_total{method="GET",route="login",status="200"}'
+REQUESTS = 'loupe_http_requests_total{method="GET",route="account_login",status="200"}'
 
 
 class SecondLoupe(Loupe):
