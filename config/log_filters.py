@@ -30,6 +30,7 @@ KEYS = (
     "EMAIL_HOST_PASSWORD",
     "METRICS_TOKEN",
     "ALARM_WEBHOOK_SECRET",
+    "OIDC_CLIENT_SECRET",
     "SENTRY_DSN",
 )
 KEY_MIN = 8
@@ -74,6 +75,7 @@ def _load_own_keys() -> tuple[str, ...]:
     found = [getattr(settings, name, "") for name in KEYS]
     found += settings.SECRET_KEY_FALLBACKS
     found += settings.RECORD_KEY_FALLBACKS + settings.HEAD_SIGNING_KEY_FALLBACKS
+    found += settings.SCIM_TOKEN
     found.append(settings.DATABASES["default"].get("PASSWORD", ""))
     found += [urlsplit(getattr(settings, "REDIS_URL", "")).password or ""]
     return tuple(secret for secret in found if isinstance(secret, str) and len(secret) >= KEY_MIN)

@@ -145,6 +145,17 @@ print("the end")
 """
 
 
+# Logs the value of each variable, as an error that quotes it would.
+QUOTE = """
+import logging, os
+import django
+django.setup()
+for value in os.environ.values():
+    logging.getLogger("loupe.canaries").error("refused: %s", value)
+print("the end")
+"""
+
+
 def run(code: list[str], folder: Path, **variables: str) -> str:
     """Run Python in an environment with a canary in every secret; return all that it prints."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
@@ -195,6 +206,14 @@ def test_configured_secrets_appear_in_no_page_log_or_table(migrated: Path, tmp_p
         dump = "\n".join(connection.iterdump())
     assert len(dump) > 10_000
     assert find_canaries(dump) == set()
+
+
+def test_log_redacts_every_secret_that_an_error_quotes(tmp_path: Path) -> None:
+    printed = run(["-c", QUOTE], tmp_path)
+
+    assert "the end" in printed, printed[-2000:]
+    assert "refused: [key]" in printed
+    assert find_canaries(printed) == set()
 
 
 @pytest.mark.parametrize("command", [["manage.py", "check_invariants"], ["manage.py", "migrate"]])
