@@ -32,9 +32,12 @@ def start_sentry() -> None:
 
 
 def redact_event(event: Any, hint: dict[str, Any]) -> Any:
-    """Return an event without secrets; None for an outage, which is no fault of the code."""
+    """Return an event without secrets; None for what is no fault of the code.
+
+    That is an outage, or a refused request, such as one with a forged host, which anyone can send.
+    """
     error = (hint.get("exc_info") or (None, None))[1]
-    if find_outage(error) is not None:
+    if find_outage(error) is not None or event.get("logger", "").startswith("django.security."):
         return None
     for name in UNWANTED:
         event.pop(name, None)

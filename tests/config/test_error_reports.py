@@ -47,6 +47,7 @@ assert answer.status_code in (403, 500), answer.status_code
 answer = browser.get("/fail/?q=canary-search", headers={{"X-Forwarded-For": "203.0.113.77"}})
 assert answer.status_code == 500
 print(answer["X-Request-ID"])
+assert browser.get("/login/", headers={{"Host": "forged.example"}}).status_code == 400
 with bound_contextvars(job="statistics", run="abc"):
     try:
         raise RuntimeError("a fault of a job")
@@ -116,6 +117,13 @@ def test_fault_of_a_job_is_reported_with_its_run_and_an_outage_is_not(
 
     assert of_job["tags"]["run"] == "abc"
     assert "OperationalError" not in types
+
+
+def test_forged_host_is_no_fault(reports: tuple[str, list[dict[str, Any]]]) -> None:
+    loggers = {event.get("logger", "") for event in reports[1]}
+
+    assert "loupe.jobs" in loggers
+    assert not any(name.startswith("django.security") for name in loggers)
 
 
 def test_reports_hold_no_secret_and_nothing_that_was_sent(
