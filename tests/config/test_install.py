@@ -61,7 +61,7 @@ def test_all_requirements_files_pin_the_same_versions() -> None:
 def test_readme_installs_requirements_with_hashes() -> None:
     readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
 
-    assert "pip install --require-hashes -r requirements-production.txt" in readme
+    assert "pip install --require-hashes -r dist/requirements-production.txt" in readme
     assert "--output-file requirements-production.txt" in makefile
     assert f"':/' {' '.join(REQUIREMENTS)}" in makefile
 
