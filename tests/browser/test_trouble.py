@@ -39,6 +39,8 @@ DECISIONS = re.compile(r"/reviews/[0-9a-f-]{36}/decisions/$")
 def leave_unsent(page: Page, count: int) -> list[str]:
     """Decide without a connection, close the window and return the UUIDs of the reviews."""
     begin(page)
+    # The first renewal of the claims may still run: it would claim again what a test releases.
+    page.wait_for_load_state("networkidle")
     page.context.set_offline(True)
     decided = []
     for _ in range(count):
