@@ -55,6 +55,11 @@ def filled(page: Page) -> None:
     expect(page.locator(FILLED)).to_have_count(1)
 
 
+def quiet(page: Page) -> None:
+    """Wait until no request is under way: a late renewal would claim again what a test releases."""
+    page.wait_for_load_state("networkidle")
+
+
 def ahead(page: Page) -> int:
     return int(page.locator("#deck").get_attribute("data-ahead") or 0)
 

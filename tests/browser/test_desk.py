@@ -26,6 +26,7 @@ from tests.browser.actions import (
     filled,
     following,
     press,
+    quiet,
     sent,
     settle,
     verdicts,
@@ -141,6 +142,7 @@ def test_refused_verdict_shows_its_image_again_with_the_reason(
 ) -> None:
     page = page_of(moderator)
     begin(page)
+    quiet(page)
     review = Review.objects.get(uuid=current(page))
     claims.release(user=moderator, uuids=[review.uuid])
     decisions.claim(review=review, user=senior)

@@ -25,6 +25,7 @@ from tests.browser.actions import (
     filled,
     following,
     press,
+    quiet,
     sent,
     settle,
     verdicts,
@@ -39,8 +40,7 @@ DECISIONS = re.compile(r"/reviews/[0-9a-f-]{36}/decisions/$")
 def leave_unsent(page: Page, count: int) -> list[str]:
     """Decide without a connection, close the window and return the UUIDs of the reviews."""
     begin(page)
-    # The first renewal of the claims may still run: it would claim again what a test releases.
-    page.wait_for_load_state("networkidle")
+    quiet(page)
     page.context.set_offline(True)
     decided = []
     for _ in range(count):
