@@ -37,6 +37,16 @@ def _through_djangos_cursor() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _with_model_backend() -> Iterator[None]:
+    """Log in with Django's backend, which the session then names for each request."""
+    with (
+        override_settings(AUTHENTICATION_BACKENDS=[MODEL_BACKEND]),
+        patch("config.auth.adapters.BACKEND", MODEL_BACKEND),
+    ):
+        yield
+
+
 def _without_summary() -> AbstractContextManager[Any]:
     absent = property(lambda review: None, lambda review, value: None)
     return patch.object(Review, "classification_summary", absent)
@@ -47,9 +57,7 @@ VARIANTS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "everything on": nullcontext,
     "plain ORM (PREPARED_QUERIES=0)": lambda: override_settings(PREPARED_QUERIES=False),
     "Django's cursor on SQLite": _through_djangos_cursor,
-    "user and permissions by ModelBackend": lambda: override_settings(
-        AUTHENTICATION_BACKENDS=[MODEL_BACKEND]
-    ),
+    "user and permissions by ModelBackend": _with_model_backend,
     "Django's database sessions": lambda: override_settings(
         SESSION_ENGINE="django.contrib.sessions.backends.db"
     ),

@@ -19,14 +19,14 @@ from bench.people import InProcess, Person
 from config.wsgi import application
 from moderation.services.exports.columns import DECISION_COLUMNS
 
-# The columns of the export, under their database names.
+# The columns of the export, under their database names. No image of the benchmark is on legal hold.
 RAW = """
     SELECT d.sequence, d.uuid, d.created_at, d.verdict, d.is_blurred, d.categories, d.categories, d.note,
            d.reviewer_name, d.by_policy, p.version, f.version, d.seconds, d.batch, o.uuid, r.uuid, b.uuid, a.uuid, a.sha256,
            a.original_sha256, a.original_type, a.original_size,
            a.source, a.original_name, v.top_category, v.top_category,
            v.top_confidence, v.risk, v.reason, q.uuid, q.provider, q.model_name, coalesce(a.seed, q.seed),
-           q.prompt, q.negative_prompt, d.hash
+           q.prompt, q.negative_prompt, a.end_user, a.purged_at, a.purge_reason, 0, d.hash
     FROM moderation_decision d
     JOIN moderation_review v ON v.id = d.review_id
     JOIN generation_asset a ON a.id = v.asset_id
