@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -31,11 +32,11 @@ from generation.core.storage import (
     StorageUnavailableError,
     blurred_name,
     purge_list_name,
-    view_name,
 )
 from generation.core.uuid7 import make_uuid7
 from generation.models import Asset, AssetText, GenerationRequest, HashBand, OriginalProblem
 from generation.services import storage_checks
+from generation.services.file_checks import list_files
 
 log = logging.getLogger("loupe.purging")
 
@@ -141,9 +142,7 @@ def finish(limit: int) -> int:
         _append_to_list(_describe(asset) for asset in rows)
         for asset in rows:
             _delete_files(asset)
-    except StorageUnavailableError:
-        raise
-    except Exception as error:  # clients of object stores raise their own errors
+    except OSError as error:
         raise StorageUnavailableError(storage_checks.explain_error(error)) from error
     Asset.objects.filter(pk__in=[asset.pk for asset in rows]).update(
         rendition="", thumbnail="", original="", views=[]
@@ -156,13 +155,10 @@ def finish(limit: int) -> int:
 
 # --- Files ---
 def list_stored_files(asset: Asset) -> list[str]:
-    """Return the names of all files that an image can have, stored or not."""
-    names = [str(asset.rendition.name), str(asset.thumbnail.name)]
-    if asset.image_type in ("png", "jpeg", "jpg", "webp"):
+    """Return the names of an image's files, and of its blurred form, which may not be stored."""
+    names = [name for name, _ in list_files(asset)]
+    with suppress(ValueError):  # no type that has a blurred form
         names.append(blurred_name(asset.sha256, asset.image_type))
-    if asset.original:
-        names.append(str(asset.original.name))
-        names += [view_name(asset.original_sha256, kind) for kind in asset.views]
     return [name for name in names if name]
 
 
@@ -210,7 +206,7 @@ def list_requests(requests: Iterable[GenerationRequest]) -> None:
         return
     try:
         _append_to_list(entries)
-    except Exception as error:  # clients of object stores raise their own errors
+    except OSError as error:
         raise StorageUnavailableError(storage_checks.explain_error(error)) from error
 
 
