@@ -71,8 +71,6 @@ def _lead_to_setup(request: HttpRequest) -> HttpResponse:
     url = reverse("mfa_index")
     if request.headers.get("HX-Request") == "true":
         return HttpResponse(status=204, headers={"HX-Redirect": url})
-    if request.method in {"GET", "HEAD"} and "text/html" in request.headers.get("Accept", "*/*"):
-        return HttpResponseRedirect(url)
     if request.headers.get("Accept", "").startswith("application/json"):
         return JsonResponse({"error": "second_factor_required", "message": REASON}, status=403)
     if request.method in {"GET", "HEAD"}:

@@ -34,9 +34,9 @@ class SessionStore(DatabaseSessionStore):
 
     def get_expiry_date(self, **kwargs: Any) -> datetime:
         """Return the end of the session: the log-in plus SESSION_HOURS, or the idle limit."""
-        ends: datetime = super().get_expiry_date(**kwargs)
         started = self.get(browser_sessions.STARTED_AT)
         if started is None:  # not logged in
+            ends: datetime = super().get_expiry_date(**kwargs)
             return ends
         return browser_sessions.find_end(started_at=started, now=timezone.now())
 
