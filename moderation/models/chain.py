@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Final
@@ -177,11 +177,3 @@ def compute_hash(row: Row, events: EventIndex) -> str:
         return hash_unsigned(row)
     event_hash, key_id = events.find(row["sequence"])
     return sign(row, event_hash=event_hash, key_id=key_id)
-
-
-def verify(rows: Iterable[Row], events: EventIndex) -> list[str]:
-    """Return a message for each place where a whole record was altered."""
-    check = ChainCheck(events=events)
-    for row in rows:
-        check.read(row)
-    return check.faults

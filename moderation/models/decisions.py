@@ -437,11 +437,3 @@ def is_blurred_after(effective: Sequence[Decision]) -> bool:
         and opinions[-1].is_blurred
         and status_after(effective) == Review.Status.APPROVED
     )
-
-
-def verify_chain(decisions: Iterable[Decision]) -> list[str]:
-    """Return a message for each place where a whole record was altered.
-
-    ``decisions`` must be in order of sequence, from the first one.
-    """
-    return chain.verify((row.read_covered() for row in decisions), load_event_index())

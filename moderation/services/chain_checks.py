@@ -11,6 +11,7 @@ from django.db import DatabaseError, transaction
 
 from moderation.models import ChainHead, Decision, Verification, chain
 from moderation.models.chain import ChainCheck, EventIndex
+from moderation.models.decisions import load_event_index
 from moderation.record_keys import RecordKeyError
 
 STEP = 5_000  # decisions: half a second
@@ -20,6 +21,14 @@ UNREADABLE: Final = (
     *(DecimalException, DatabaseError, ValidationError),
 )
 END = "The end of the record is missing or was altered: it does not match the head of the chain."
+
+
+def iter_faults() -> Iterator[str]:
+    """Check all decisions up to the present head of the chain."""
+    check = Verification(decisions=0, until=ChainHead.objects.get(pk=1).sequence)
+    events = load_event_index()
+    while check.decisions < check.until:
+        yield from read_step(check, events)
 
 
 def read_step(verification: Verification, events: EventIndex) -> list[str]:

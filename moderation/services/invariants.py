@@ -11,7 +11,7 @@ from itertools import groupby, pairwise
 from typing import Any, Final
 
 from django.core.files.storage import storages
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Count, F, Q, Subquery
 from django.utils import timezone
 
@@ -19,14 +19,10 @@ from generation.core.storage import DurableFileSystemStorage
 from generation.models import Asset, GenerationRequest, JobSlot, RemoteImage, RequestTransition
 from generation.services.downloading import ATTEMPTS as FETCH_ATTEMPTS
 from generation.services.file_checks import verify_files
+from moderation import append_only
 from moderation.models import ChainHead, Classification, Decision, Delivery, Review
-from moderation.models.decisions import (
-    is_blurred_after,
-    keep_effective,
-    status_after,
-    verify_chain,
-)
 from moderation.models.reviews import CLAIM_LASTS
+from moderation.services import chain_checks, state_checks
 
 Check = Callable[[], Iterator[str]]
 Status = GenerationRequest.Status
@@ -39,8 +35,6 @@ CLAIMS_MAX: Final[dict[type[Any], int]] = {
     Classification: 10,
     Delivery: 7,
 }
-# Tables whose rows are protected by triggers.
-PROTECTED: Final = ("moderation_decision", "moderation_policyactivation")
 SAMPLE: Final = 20  # messages of one check
 
 CHECKS: dict[str, Check] = {}
@@ -260,33 +254,17 @@ def check_claims_have_one_holder() -> Iterator[str]:
 
 @_check("I16")
 def check_reviews_follow_their_decisions() -> Iterator[str]:
-    """Find reviews whose status, blur or decider differ from their replayed decisions."""
-    rows = Decision.objects.select_related("second_of").order_by("review", "sequence")
-    decided: set[int] = set()
-    for pk, group in groupby(rows.iterator(chunk_size=500), key=lambda row: row.review_id):
-        decided.add(pk)
-        effective = keep_effective(group)
-        review = Review.objects.get(pk=pk)
-        expected = status_after(effective)
-        if review.status != expected:
-            yield f"Review {pk} is {review.status}; its decisions say {expected}."
-        if review.is_blurred != is_blurred_after(effective):
-            yield f"Review {pk} has another blur than its decisions."
-        firsts = [row for row in effective if row.second_of_id is None]
-        by = firsts[-1].reviewer_id if firsts and review.is_decided else None
-        if review.decided_by_id != by:
-            yield f"Review {pk} was decided by {by}, not by {review.decided_by_id}."
-    settled = Review.objects.filter(status__in=("approved", "rejected", "escalated"))
-    for pk in settled.values_list("pk", flat=True).iterator():
-        if pk not in decided:
-            yield f"Review {pk} is settled without a decision."
+    """Find reviews that differ from their replayed decisions."""
+    yield from state_checks.iter_faults()
 
 
 @_check("I17")
 def check_record_has_no_gap() -> Iterator[str]:
     """Find a record whose decisions are not exactly 1 to head, each once."""
-    head, count = ChainHead.objects.get(pk=1), Decision.objects.count()
-    newest = Decision.objects.newest_first().values_list("sequence", "hash").first() or (0, "")
+    with transaction.atomic():
+        head = ChainHead.objects.select_for_update().get(pk=1)
+        count = Decision.objects.count()
+        newest = Decision.objects.newest_first().values_list("sequence", "hash").first() or (0, "")
     if not (head.sequence == count == newest[0]):
         yield f"The head names decision {head.sequence}; there are {count}, up to {newest[0]}."
     if head.hash != newest[1]:
@@ -296,7 +274,7 @@ def check_record_has_no_gap() -> Iterator[str]:
 @_check("I18")
 def check_chain_is_whole() -> Iterator[str]:
     """Find decisions that were altered or do not follow from the one before."""
-    yield from verify_chain(Decision.objects.order_by("sequence").iterator(chunk_size=500))
+    yield from chain_checks.iter_faults()
 
 
 @_check("I19")
@@ -316,32 +294,17 @@ def check_clocks_agree() -> Iterator[str]:
 
 @_check("I20")
 def check_database_is_whole() -> Iterator[str]:
-    """Find reviews that are missing, lost triggers, and damage that SQLite reports."""
+    """Find missing reviews, missing or altered triggers, and damage that SQLite reports."""
     missing = Asset.objects.filter(review__isnull=True).count()
     if missing:
         yield f"{missing} assets have no review."
     doubled = JobSlot.objects.values("name", "host", "number").annotate(n=Count("pk"))
     for row in doubled.filter(n__gt=1):
         yield f"The job slot {row['name']} exists {row['n']} times."
-    with connection.cursor() as cursor:
-        for table in PROTECTED:
-            if not _count_triggers(cursor, table):
-                yield f"{table} has lost its triggers."
-        if connection.vendor == "sqlite":
+    yield from append_only.find_faults()
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
             for pragma in ("quick_check", "foreign_key_check"):
                 cursor.execute(f"PRAGMA {pragma}")
                 bad = [row for row in cursor.fetchall() if row != ("ok",)]
                 yield from (f"SQLite reports: {row}" for row in bad)
-
-
-def _count_triggers(cursor: Any, table: str) -> int:
-    if connection.vendor == "sqlite":
-        cursor.execute(
-            "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s", [table]
-        )
-    else:
-        cursor.execute(
-            "SELECT count(*) FROM pg_trigger WHERE tgrelid = %s::regclass AND NOT tgisinternal",
-            [table],
-        )
-    return int(cursor.fetchone()[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -82,6 +82,14 @@ class ReplayedState:
 
 
 # --- States ---
+def iter_faults() -> Iterator[str]:
+    """Check all images."""
+    check, has_more = Verification(decisions=0), True
+    while has_more:
+        faults, has_more = read_step(check)
+        yield from faults
+
+
 def read_step(verification: Verification) -> tuple[list[str], bool]:
     """Check the next images and move on; return the faults, and whether there were any images."""
     rows = Review.objects.filter(pk__gt=verification.position).order_by("pk")
@@ -174,8 +182,8 @@ def _check_review(
     _, uuid, _, status, is_blurred, for_lead, decided_by, *files = row
     faults = []
     state = replay(decisions)
-    is_right = status in UNDECIDED if state.status in UNDECIDED else status == state.status
-    if not is_right:
+    # An image is classified before its first decision only.
+    if status not in ((state.status,) if decisions else UNDECIDED):
         faults.append(f"Image {uuid} is {status}, but its decisions say {state.status}.")
     elif (is_blurred, decided_by) != (state.is_blurred, state.decided_by) or (
         state.for_lead is not None and for_lead != state.for_lead

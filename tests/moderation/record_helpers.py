@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from django.apps import apps
@@ -17,6 +17,7 @@ from moderation.models import (
     Verification,
     chain,
 )
+from moderation.models.decisions import load_event_index
 
 
 def drop_triggers() -> None:
@@ -56,6 +57,14 @@ def without_triggers() -> Iterator[None]:
     _set_constraints("DEFERRED")
     yield
     restore_triggers()
+
+
+def verify_chain(decisions: Iterable[Decision]) -> list[str]:
+    """Return a message for each altered place of a whole record, given in order of sequence."""
+    check = chain.ChainCheck(events=load_event_index())
+    for row in decisions:
+        check.read(row.read_covered())
+    return check.faults
 
 
 def rebuild_chain(change: Callable[[Decision], None], *, forgets_heads: bool = False) -> None:

@@ -13,13 +13,12 @@ from django.utils import timezone
 
 from generation.models import Asset
 from moderation.models import ChainHead, Decision, Policy, Review, Verdict
-from moderation.models.decisions import verify_chain
 from moderation.record_keys import RecordKeyError
 from moderation.services import decisions
 from moderation.services.audit_log import record_decision
 from moderation.services.verification import verify_record
 from tests.moderation.page_helpers import record_legacy_approval
-from tests.moderation.record_helpers import unseal
+from tests.moderation.record_helpers import unseal, verify_chain
 from tests.moderation.test_commands import run_command
 
 Factory = Callable[..., Any]

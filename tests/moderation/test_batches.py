@@ -15,7 +15,7 @@ from django.test import Client
 from django.utils import timezone
 
 from moderation.models import Decision, Exposure, Review, Verdict
-from moderation.models.decisions import status_after, verify_chain
+from moderation.models.decisions import status_after
 from moderation.services import batches, decisions
 from tests.moderation.contact_sheet_helpers import (
     claim_sheet,
@@ -26,6 +26,7 @@ from tests.moderation.contact_sheet_helpers import (
     read_field_values,
 )
 from tests.moderation.page_helpers import HTMX, ClientOf, MakeReview, add_label, make_claimed_review
+from tests.moderation.record_helpers import verify_chain
 
 ADDRESS = "/queues/waiting/sheet/"
 

@@ -29,11 +29,10 @@ from moderation.models import (
     Review,
     Verdict,
 )
-from moderation.models.decisions import verify_chain
 from moderation.policy_engine import Evidence, Outcome, settle
 from moderation.services import classification, decisions, demo_past, period_counts
 from tests.conftest import PASSWORD, picture
-from tests.moderation.record_helpers import without_triggers
+from tests.moderation.record_helpers import verify_chain, without_triggers
 
 Factory = Callable[..., Any]
 

@@ -9,7 +9,6 @@ from django.contrib.auth.models import Group, User
 from django.urls import reverse
 
 from moderation.models import Decision, Review, Verdict
-from moderation.models.decisions import verify_chain
 from moderation.services import decisions
 from tests.moderation.page_helpers import (
     ClientOf,
@@ -17,6 +16,7 @@ from tests.moderation.page_helpers import (
     get_review_url,
     start_queue,
 )
+from tests.moderation.record_helpers import verify_chain
 from tests.moderation.second_opinion_helpers import judge, judge_over_http
 
 

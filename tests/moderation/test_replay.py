@@ -16,10 +16,10 @@ from moderation.models.decisions import (
     is_blurred_after,
     keep_effective,
     status_after,
-    verify_chain,
 )
 from moderation.services import decisions, statistics
 from tests.moderation.page_helpers import MakeReview
+from tests.moderation.record_helpers import verify_chain
 
 PEOPLE = ("moderator", "other_moderator", "senior")
 VERDICTS = (

@@ -14,7 +14,6 @@ from django.utils import timezone
 
 from generation.models import ApiKey, GenerationRequest, Source
 from moderation.models import Decision, Delivery, Review, Verdict
-from moderation.models.decisions import verify_chain
 from moderation.queues import QUEUES
 from moderation.services import decisions, second_opinions
 from tests.moderation.page_helpers import (
@@ -25,6 +24,7 @@ from tests.moderation.page_helpers import (
     make_claimed_review,
     start_queue,
 )
+from tests.moderation.record_helpers import verify_chain
 from tests.moderation.second_opinion_helpers import NOTE, REASON, judge, judge_over_http, read_state
 
 SECOND_OPINION_QUEUE = QUEUES["second-opinion"]

@@ -20,7 +20,6 @@ from generation.models import Asset
 from generation.services import blurring, file_checks
 from moderation import tasks
 from moderation.models import Decision, PolicyRule, Review, Verdict
-from moderation.models.decisions import verify_chain
 from moderation.services import decisions
 from tests.generation.imaging.pictures import encoded, opened, picture
 from tests.generation.imaging.test_original import FILES
@@ -29,6 +28,7 @@ from tests.moderation.api.test_delivered_forms import HOST, Download, approve, l
 from tests.moderation.api.test_novita import result
 from tests.moderation.api.webhook_orders import list_received_events, submit_and_run
 from tests.moderation.page_helpers import ClientOf, record_legacy_approval
+from tests.moderation.record_helpers import verify_chain
 from tests.stored import list_stored, read_stored
 
 pytestmark = pytest.mark.django_db
