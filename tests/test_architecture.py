@@ -179,6 +179,15 @@ def test_settings_and_readme_table_match() -> None:
     assert set(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=", template, re.MULTILINE)) <= read
 
 
+def test_every_decision_record_has_its_own_number_and_names_it() -> None:
+    files = sorted((ROOT / "docs" / "adr").glob("*.md"))
+    numbers = [path.name[:4] for path in files]
+
+    assert sorted(set(numbers)) == numbers
+    for number, path in zip(numbers, files, strict=True):
+        assert path.read_text().startswith(f"# {number}: "), path.name
+
+
 def routes(resolver: URLResolver | None = None, prefix: str = "/") -> Iterator[str]:
     for entry in (resolver or get_resolver()).url_patterns:
         path = prefix + str(entry.pattern)
