@@ -54,6 +54,7 @@ from moderation.services import (
     period_counts,
     policies,
     policy_contents,
+    sealing,
     second_opinions,
 )
 
@@ -217,7 +218,7 @@ class _Past:
             (team.before, first, self.start, None),
             (team.after, team.before, team.changed_at, proposal),
         ):
-            PolicyActivation.objects.create(
+            event = PolicyActivation.objects.create(
                 policy=policy,
                 previous=previous,
                 created_at=at,
@@ -229,6 +230,7 @@ class _Past:
             )
             Policy.objects.filter(pk=policy.pk).update(created_at=at, activated_at=at)
             policy.refresh_from_db()
+            sealing.note_activation(event)
 
     def _find_policy(self, at: datetime) -> Policy:
         return self.team.before if at < self.team.changed_at else self.team.after

@@ -28,6 +28,7 @@ from moderation.models import (
     Policy,
     Review,
     Verdict,
+    Verification,
 )
 from moderation.policy_engine import Evidence, Outcome, settle
 from moderation.services import classification, decisions, demo_past, period_counts
@@ -154,6 +155,7 @@ def test_past_of_the_demo_is_a_valid_record_that_the_jobs_count(db: None, settin
     times = [decision.created_at for decision in record]
     days = PeriodCount.objects.filter(step="day", measure=Measure.ARRIVALS)
     assert verify_chain(record) == []
+    assert Verification.objects.get().faults == 0
     assert times == sorted(times)
     assert began - timedelta(days=4) < times[0] < times[-1] < began
     assert any(decision.by_policy for decision in record)
