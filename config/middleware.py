@@ -5,9 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
+from csp.constants import HEADER as CSP_HEADER
+from csp.middleware import CSPMiddleware
+from csp.utils import build_policy
 from django.conf import settings
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.db import DatabaseError, DataError
@@ -184,7 +188,13 @@ class DebugNotFoundMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        return page_not_found(request, exception) if isinstance(exception, Http404) else None
+        if not isinstance(exception, Http404):
+            return None
+        response = page_not_found(request, exception)
+        # With DEBUG, django-csp sets no policy on a 404, because it expects Django's own page.
+        policy = CSPMiddleware(self.get_response).get_policy_parts(request, response)
+        response[CSP_HEADER] = build_policy(**asdict(policy))
+        return response
 
 
 class PrivateByDefaultMiddleware:

@@ -344,6 +344,7 @@ def test_unknown_url_shows_the_own_404_page_even_with_debug(tmp_path: Path) -> N
     ask = (
         "import django; django.setup(); from django.test import Client; "
         "r = Client().get('/nowhere/at-all'); print(r.status_code); "
+        "print(r.headers['Content-Security-Policy']); "
         "print(r.content.decode())"
     )
     env = {
@@ -369,6 +370,7 @@ def test_unknown_url_shows_the_own_404_page_even_with_debug(tmp_path: Path) -> N
     )
 
     assert shown.stdout.startswith("404\n")
+    assert "style-src 'self'" in shown.stdout  # else browsers block the page's stylesheets
     assert "<title>Page not found · Loupe</title>" in shown.stdout
     assert "urlpatterns" not in shown.stdout
     assert "DEBUG = True" not in shown.stdout
