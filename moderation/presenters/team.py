@@ -23,6 +23,11 @@ from moderation.services import api_keys, browser_sessions, team
 PEOPLE_SHOWN = 50
 EVENTS_SHOWN = 50
 CLOSED_SHOWN = 20
+FACTOR_NAMES = {  # as the page Second factors calls them
+    Authenticator.Type.TOTP: "app with codes",
+    Authenticator.Type.WEBAUTHN: "passkey",
+    Authenticator.Type.RECOVERY_CODES: "recovery codes",
+}
 
 
 # --- Roles ---
@@ -83,8 +88,8 @@ ABILITIES = (
 )
 TITLES = {
     "moderator": ("Moderator", "Decides image by image."),
-    "senior moderator": ("Senior moderator", "Settles what moderators cannot."),
-    "policy lead": ("Policy lead", "Says what is decided without a person."),
+    "senior moderator": ("Senior moderator", "Decides escalated images and disagreements."),
+    "policy lead": ("Policy lead", "Writes the rules that decide without a person."),
     "auditor": ("Auditor", "Checks the record and changes nothing."),
     "operator": ("Operator", "Keeps the installation and the team running."),
     "integrator": ("API access", "Lets a developer connect programs."),
@@ -258,7 +263,7 @@ def build_person(viewer: User, person: User) -> dict[str, Any]:
         "orphaned_keys": api_keys.count_orphaned(person) if keys else 0,
         "may_revoke_keys": viewer.has_perm("generation.change_apikey")
         and any(row.is_usable for row in keys),
-        "factors": [factor.get_type_display() for factor in factors],
+        "factors": [FACTOR_NAMES[Authenticator.Type(factor.type)] for factor in factors],
         "link": Invitation.objects.open().filter(person=person).order_by("-pk").first(),
     }
 

@@ -187,6 +187,7 @@ def test_operator_resets_factors_and_the_log_says_so(
     session = client_of(with_app)
     page = client_of(operator).get(f"/team/{with_app.pk}/").text
     assert "Reset the second factors of senior" in page
+    assert "app with codes" in page
 
     answer = client_of(operator).post(f"/team/{with_app.pk}/factors/removal/")
 
