@@ -122,6 +122,15 @@ def test_proposal_without_a_reason_returns_422_with_a_sentence(
     assert not PolicyProposal.objects.exists()
 
 
+def test_draft_without_changes_offers_no_proposal(lead: User, client_of: ClientOf) -> None:
+    same = policies.create_version(based_on=Policy.objects.active(), user=lead)
+
+    page = client_of(lead).get(f"/policies/{same.version}/proposal/").text
+
+    assert "This draft says the same as the policy in force." in page
+    assert "Put into force" not in page
+
+
 def test_returned_proposal_shows_its_comment_and_may_be_proposed_again(
     lead: User, second: User, draft: Policy, client_of: ClientOf
 ) -> None:

@@ -486,6 +486,7 @@ def test_search_result_is_held_and_found_by_filter(
     found = client.get("/search/?kept=held").content.decode()
 
     assert "Hold 3 images" in preview
+    assert "Hold 0 images" not in client.get("/holds/new/?end_user=u-8").text
     assert legal_holds.is_on_hold(Asset.objects.filter(end_user="u-9")[0])
     assert not legal_holds.is_on_hold(other.asset)
     assert found.count(' class="result') >= 3 or '<span class="num faint">3</span>' in found
