@@ -36,6 +36,7 @@ class Source:
 
     title: str
     charts: list[Chart]
+    weekly_charts: list[Chart]
     unknown: int  # figures that are not known for want of images
 
 
@@ -63,14 +64,17 @@ def build_classifiers(days: int) -> dict[str, Any]:
 def _build_source(prefix: str, classifier: str, version: str, rows: list[dict[str, Any]]) -> Source:
     charts = [
         *_chart_figure(prefix, rows, "precision", PRECISION, "Precision of findings"),
-        *_chart_figure(prefix, rows, "misses", (("miss_rate", ""),), "Misses of silence"),
+        *_chart_figure(
+            prefix, rows, "misses", (("miss_rate", ""),), "Misses among “nothing found”"
+        ),
         *_chart_figure(prefix, rows, "recall", (("recall", ""),), "Recall"),
         *_chart_reliability(prefix, rows),
-        *_chart_weeks(prefix, rows),
     ]
     names = ("precision", "precision_influenced", "miss_rate", "recall")
     unknown = sum(row[name]["value"] is None for row in rows for name in names)
-    return Source(f"{classifiers.label(classifier)} {version}", charts, unknown)
+    return Source(
+        f"{classifiers.label(classifier)} {version}", charts, [*_chart_weeks(prefix, rows)], unknown
+    )
 
 
 def _chart_figure(

@@ -15,7 +15,7 @@ from moderation.services.exports.escaping import escape_cell
 FIGURES: Final = {
     "precision": "Precision, blind",
     "precision_influenced": "Precision, influenced",
-    "miss_rate": "Misses of silence",
+    "miss_rate": "Misses among “nothing found”",
     "recall": "Recall",
     "kappa": "Kappa of people",
 }

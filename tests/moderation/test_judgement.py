@@ -483,6 +483,6 @@ def test_command_prints_figures_and_their_absence(make_asset: MakeAsset, moderat
 
     text = read_command(days=7)
     assert "Audits: 30 of 30 answered." in text
-    assert "Steered 1, Explicit\n  Misses of silence: 0.0000 (0.0000 to" in text
+    assert "Steered 1, Explicit\n  Misses among “nothing found”: 0.0000 (0.0000 to" in text
     assert json.loads(read_command(format="json"))["days"] == 90
     assert judgement_counts.SEPARATOR not in text
