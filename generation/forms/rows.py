@@ -63,8 +63,8 @@ class Section:
 
 
 _LORA_STRENGTH = wire.RANGES["request", "loras", "strength"]
-WHAT = Section("what", "What to draw")
-HOW = Section("how", "How")
+WHAT = Section("what", "Picture")
+HOW = Section("how", "Settings")
 SECTIONS = (
     WHAT,
     HOW,

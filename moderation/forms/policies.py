@@ -119,7 +119,7 @@ class PolicyForm(forms.ModelForm[Policy]):
             "created_at": "Times are UTC.",
             "first_in_force": "A policy that has been used can only be copied.",
             "last_in_force": "All activations are listed below.",
-            "savings": "What was not spent because the policy did not ask a classifier.",
+            "savings": "Money not spent because the policy did not ask a classifier.",
             "silence_names": "Classifiers whose “nothing found” counts for what they cover.",
             "unchecked_names": "Categories that need no check.",
         }

@@ -54,6 +54,8 @@ from moderation.services.exports.escaping import escape_cell
 from moderation.services.period_counts import estimate_quantile
 
 NOT_KNOWN: Final = "not known"
+# From this factor on, a change is stated as a multiple.
+FEW_TIMES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,8 @@ def compare(now: float, before: float | None, span: Span) -> str:
         return "no earlier data to compare with"
     if not before:
         return f"0 in the {span.label} before"
+    if now >= FEW_TIMES * before:
+        return f"{round(now / before):,} times that of the {span.label} before"
     change = round(100 * (now - before) / before)
     if not change:
         return f"as in the {span.label} before"
@@ -265,7 +269,7 @@ def _build_depth(counts: PeriodSeries) -> Insight:
     return Insight(
         value=NOT_KNOWN if last is None else format_number(round(last)),
         unit="waiting",
-        comparison=f"at most {format_number(round(peak))} in the {counts.span.label}"
+        comparison=f"highest average {peak:,.1f} in the {counts.span.label}"
         if peak is not None
         else "no sample yet",
         chart=LineChart(
@@ -471,7 +475,8 @@ def build_audits(counts: PeriodSeries) -> Insight:
         value=value,
         unit="of audited approvals wrong",
         # Near misses are drawn more often, so this is no estimate of all approvals.
-        comparison=f"{interval}; near misses are audited more often, so all approvals are better",
+        comparison=f"{interval}; near misses are audited more often, so the share of all approvals"
+        " is lower",
         chart=StackedBars(
             name="audits",
             title="Answers to audits of the policy",
@@ -513,7 +518,7 @@ def build_spending(counts: PeriodSeries) -> Insight:
     before = counts.add_up_before(Measure.SPEND)
     tones = (Tone.ACCENT, Tone.PENDING, Tone.ESCALATE, Tone.MUTED)
     series = [
-        Series(_name_service(part), counts.add_up(Measure.SPEND, part.__eq__), tones[index % 4])
+        Series(name_service(part), counts.add_up(Measure.SPEND, part.__eq__), tones[index % 4])
         for index, part in enumerate(parts)
     ] or [Series("all", counts.add_up(Measure.SPEND))]
     allowed = f"limit {format_usd(float(limit))} a day" if limit is not None else "no limit is set"
@@ -534,7 +539,8 @@ def build_spending(counts: PeriodSeries) -> Insight:
     )
 
 
-def _name_service(slug: str) -> str:
+def name_service(slug: str) -> str:
+    """Return the label of a provider or a classifier."""
     return providers.list_labels().get(slug) or classifiers.label(slug)
 
 
@@ -549,7 +555,7 @@ def _build_latency(counts: PeriodSeries, service: str) -> Insight:
         comparison=f"19 of 20 within {format_seconds(slow)}" if slow is not None else "no calls",
         chart=LineChart(
             name=f"latency-{service}",
-            title=f"{_name_service(service)}: time to an answer",
+            title=f"{name_service(service)}: time to an answer",
             summary=f"19 of 20: {summarize(high, format_seconds)}",
             axis=counts.axis,
             series=[
@@ -575,7 +581,7 @@ def _build_calls(counts: PeriodSeries, service: str) -> Insight:
         comparison=f"{format_number(failed)} of {format_number(done + failed)}",
         chart=StackedBars(
             name=f"calls-{service}",
-            title=f"{_name_service(service)}: calls",
+            title=f"{name_service(service)}: calls",
             summary=f"Answered: {summarize(answered, format_number)}"
             f" Failed: {summarize(errors, format_number)}",
             axis=counts.axis,

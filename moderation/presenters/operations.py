@@ -95,7 +95,8 @@ def _iter_faults() -> Iterator[Fault]:
     since = timezone.now() - LOOK_BACK
     for state in ProviderState.objects.filter(last_error_at__gte=since):
         assert state.last_error_at is not None
-        yield Fault(state.last_error_at, state.slug, state.last_error, reverse("providers"))
+        name = insights.name_service(state.slug)
+        yield Fault(state.last_error_at, name, state.last_error, reverse("providers"))
     now = timezone.now()
     for chore in Chore.objects.exclude(error=""):
         yield Fault(chore.finished_at or now, f"Housekeeping: {chore.name}", chore.error, "")

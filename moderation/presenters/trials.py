@@ -81,7 +81,7 @@ def _write_lines(document: Document) -> Iterator[str]:
     yield f"Version {document['baseline']} (rows) to version {document['candidate']} (columns)"
     yield from _write_matrix(document["policy"])
     yield ""
-    yield f"What stands (rows) to version {document['candidate']} (columns)"
+    yield f"Present verdicts (rows) to version {document['candidate']} (columns)"
     yield from _write_matrix(document["record"])
     yield ""
     yield document["changed"]["bias"]
@@ -197,7 +197,7 @@ def build_page(trial: PolicyTrial, user: User) -> dict[str, Any]:
     before, after = trial.baseline.version, trial.candidate.version
     titles = {
         "policy": (f"Version {before} against version {after}", f"Version {before}"),
-        "record": (f"What stands now against version {after}", "Stands now"),
+        "record": (f"Present verdicts against version {after}", "Present verdict"),
     }
     return {
         **build_head(trial.candidate, user, TAB),

@@ -168,8 +168,8 @@ def find_record_faults(now: datetime) -> Iterator[Finding]:
         yield Finding(
             Kind.FAULTS,
             f"The verification of {newest.created_at:%-d %B, %H:%M} UTC found {newest.faults}"
-            " faults in the record. To do: read them on the page Verification, keep a copy of the"
-            " database, and see docs/auditing.md.",
+            f" fault{'' if newest.faults == 1 else 's'} in the record. To do: read them on the page"
+            " Verification, keep a copy of the database, and see docs/auditing.md.",
         )
 
 
