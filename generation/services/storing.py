@@ -14,6 +14,7 @@ from django.core.files.storage import storages
 from django.db import IntegrityError, transaction
 
 from generation import imaging
+from generation.core.db.prepared.query import PreparedQuery
 from generation.core.storage import (
     StorageUnavailableError,
     asset_name,
@@ -202,9 +203,18 @@ def _find_prompt(origin: Origin) -> str:
     return str(elsewhere.get("prompt", "")) if isinstance(elsewhere, dict) else ""
 
 
+_IMPORTED = PreparedQuery(
+    lambda source, sha256: Asset.objects.filter(source=source, source_sha256=sha256).order_by("pk")[
+        :1
+    ],
+    source=str,
+    sha256=str,
+)
+
+
 def _find_existing(rendition: imaging.Rendition, origin: Origin) -> Asset | None:
     if origin.request is not None:
         return Asset.objects.filter(request=origin.request, position=origin.position).first()
     if origin.external_id:
         return Asset.objects.filter(source=origin.source, external_id=origin.external_id).first()
-    return Asset.objects.filter(source=origin.source, source_sha256=rendition.source_sha256).first()
+    return _IMPORTED.row(source=origin.source, sha256=rendition.source_sha256)

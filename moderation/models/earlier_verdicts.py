@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from generation.core.db.functions import Unsought
+from generation.core.db.prepared.query import PreparedQuery
 from generation.models import Asset, HashBand, image_search
 from moderation.models.classifications import Classification
 from moderation.models.decisions import Decision
@@ -18,6 +21,7 @@ KNOWN_IMAGES = "hashes"
 # Copies of one file that are looked at; the oldest come first.
 COPIES_MAX = 20
 LOOK_ALIKES_MAX = 5
+NOT_STORED = 0  # no image's id, for an image that is judged without being stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,15 +33,31 @@ class EarlierVerdict:
     distance: int | None  # differing bits of 256; None: the same file
 
 
+def _find_copies(asset: int, sha256: str, source_sha256: str) -> QuerySet[Asset, Any]:
+    rows = Asset.objects.filter(Q(sha256=sha256) | Q(source_sha256=source_sha256))
+    return rows.exclude(pk=asset).values_list("pk", flat=True)
+
+
+# Almost every image is the only one of its file, and needs no further query.
+_COPY: PreparedQuery[Any] = PreparedQuery(
+    lambda **file: _find_copies(**file)[:1], asset=int, sha256=str, source_sha256=str
+)
+
+
 def find_same_file(asset: Asset) -> list[EarlierVerdict]:
     """Return standing rejections, and approvals by people, of the same file.
 
     The same file has the same stored image or the same original. Rejections come first.
     """
-    copies = Asset.objects.filter(
-        Q(sha256=asset.sha256) | Q(source_sha256=asset.source_sha256)
-    ).exclude(pk=asset.pk)
-    rows = Review.objects.filter(asset__in=copies.values("pk"))
+    file = {
+        "asset": asset.pk or NOT_STORED,
+        "sha256": asset.sha256,
+        "source_sha256": asset.source_sha256,
+    }
+    if _COPY.row(**file) is None:
+        return []
+    copies = _find_copies(**file)
+    rows = Review.objects.filter(asset__in=copies)
     rejected = _select(_keep_rejected(rows))[:COPIES_MAX]
     approved = _select(_with_status(rows, Review.Status.APPROVED, decided_by__isnull=False))
     found = [*rejected, *approved[:COPIES_MAX]]
@@ -68,18 +88,28 @@ def find_near_with_status(asset: Asset, status: str, *, within: int) -> dict[int
     assert asset.pdq is not None, "Only images with a reliable hash have look-alikes."
     pdq = bytes(asset.pdq)
     keys = image_search.find_candidate_bands(pdq, within=within)
-    rows = (
-        # SQLite must start with the few bands, not with all images that have the status.
-        HashBand.objects.alias(state=Unsought("asset__review__status"))
-        .filter(key__in=keys, state=status)
-        .exclude(asset=asset.pk)
-    )
+    bands = {f"band_{number}": key for number, key in enumerate(keys)}
+    rows = _prepare_sharing(len(keys)).rows(asset=asset.pk or NOT_STORED, status=status, **bands)
     distances = {
         primary_key: image_search.count_different_bits(pdq, bytes(other))
-        for primary_key, other in rows.values_list("asset", "asset__pdq").distinct()
+        for primary_key, other in rows
         if other is not None
     }
     return {primary_key: bits for primary_key, bits in distances.items() if bits <= within}
+
+
+@cache
+def _prepare_sharing(count: int) -> PreparedQuery[Any]:
+    """Return the query for images with a status that share one of ``count`` bands with an image."""
+
+    def build(asset: int, status: str, **bands: int) -> QuerySet[HashBand, Any]:
+        # SQLite must start with the few bands, not with all images that have the status.
+        rows = HashBand.objects.alias(state=Unsought("asset__review__status"))
+        rows = rows.filter(key__in=list(bands.values()), state=status).exclude(asset=asset)
+        return rows.values_list("asset", "asset__pdq").distinct()
+
+    bands = {f"band_{number}": int for number in range(count)}
+    return PreparedQuery(build, asset=int, status=str, **bands)
 
 
 def _keep_rejected(rows: ReviewQuerySet) -> ReviewQuerySet:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib.admin.models import ADDITION, DELETION, LogEntry
 from django.db import transaction
 
+from generation.core.db.prepared.query import PreparedQuery
 from generation.core.db.write_lock import atomic_in_turn
 from generation.models import Asset, image_search
 from moderation import hash_files
@@ -115,8 +116,13 @@ def search_value(value: bytes, *, within: int = image_search.WIDE) -> list[Found
     return [*_find_equal([value]), *_find_near(value, within)]
 
 
+_LIST_IN_USE = PreparedQuery(lambda: HashList.objects.filter(is_active=True).only("pk")[:1])
+
+
 def search_asset(asset: Asset, *, within: int = image_search.WIDE) -> list[Found]:
     """Return the entries in force that match an image."""
+    if _LIST_IN_USE.row() is None:
+        return []
     found = _find_equal(list_sha256(asset))
     pdq = read_pdq(asset)
     return found + (_find_near(pdq, within) if pdq else [])

@@ -265,7 +265,7 @@ def test_lookup_needs_few_queries_whatever_the_size_of_the_list(store: MakeRevie
     with CaptureQueriesContext(connection) as seen_queries:
         assert hash_lists.search_asset(seen) == []
 
-    assert len(seen_queries) == 2
+    assert len(seen_queries) == 3  # whether a list is in use, equal hashes, near ones
 
 
 # --- The desk ---
