@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 
 from tests.deploy.servers import ROOT, SECRET_KEY
 
@@ -152,6 +153,7 @@ def test_full_disk_loses_nothing_that_was_confirmed_and_work_resumes(
         "DATA_DIR": str(disk),
         "DATABASE_URL": f"sqlite:///{disk / 'db.sqlite3'}",
         "SECRET_KEY": SECRET_KEY,
+        "RECORD_KEY": settings.RECORD_KEY,  # the migrated database was sealed with it
         "DEBUG": "1",  # static files without a manifest
         "SANDBOX": "1",
         "CLASSIFIERS": "sandbox",

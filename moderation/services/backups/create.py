@@ -17,7 +17,6 @@ import django
 from django.conf import settings
 from django.core.files.storage import storages
 from django.db import connection
-from django.db.migrations.recorder import MigrationRecorder
 
 from generation.core.storage import PURGES, BucketError, get_asset_storage
 from generation.models import Asset
@@ -82,6 +81,7 @@ def _write(folder: BackupFolder, done: Backup) -> None:
     done.removed = _prune(folder, new_lists)
     _copy_models(folder, done)
     write_file(part / "settings.json", _dump(list_settings()))
+    migrations = databases.list_applied_migrations()
     manifest = {
         "created_at": now.isoformat(),
         "database": {
@@ -96,9 +96,9 @@ def _write(folder: BackupFolder, done: Backup) -> None:
         "files": done.files,
         "faults": done.faults[:100],
         "django": django.get_version(),
-        "migrations": sorted(
-            f"{app}.{name}" for app, name in MigrationRecorder(connection).applied_migrations()
-        ),
+        "migrations": migrations,
+        # After a rollback: this version works with them, and so may restore them.
+        "migrations_of_newer_version": databases.list_unknown_migrations(migrations),
     }
     write_file(part / "manifest.json", _dump(manifest))
     os.replace(part, folder.snapshots / done.name)

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 from uuid import uuid4
 
 from django.db import connection, transaction
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.recorder import MigrationRecorder
 
 from moderation.services.backups.folder import BackupError, sync_folder
 
@@ -29,6 +32,19 @@ class Copied:
     sequence: int
     hash: str
     last_asset: int
+
+
+def list_applied_migrations() -> list[str]:
+    """Return the names of the migrations that the database has, such as ``axes.0001_initial``."""
+    applied = MigrationRecorder(connection).applied_migrations()
+    return sorted(f"{app}.{name}" for app, name in applied)
+
+
+def list_unknown_migrations(applied: Iterable[str]) -> list[str]:
+    """Return those of installed apps that this version of Loupe does not have."""
+    known = {f"{app}.{name}" for app, name in MigrationLoader(None).disk_migrations}
+    apps = {migration.partition(".")[0] for migration in known}
+    return sorted(name for name in {*applied} - known if name.partition(".")[0] in apps)
 
 
 def dump(folder: Path) -> Copied:

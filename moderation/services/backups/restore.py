@@ -15,7 +15,6 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.core.management import call_command
 from django.db import connection
-from django.db.migrations.loader import MigrationLoader
 from django.utils import timezone
 from django_q.models import OrmQ
 
@@ -136,16 +135,12 @@ def _check_snapshot(folder: BackupFolder, manifest: dict[str, Any]) -> None:
         raise BackupError(
             f"The backup is of {database['vendor']}, and DATABASE_URL names {connection.vendor}."
         )
-    known = {f"{app}.{name}" for app, name in MigrationLoader(None).disk_migrations}
-    own = {migration.partition(".")[0] for migration in known}
-    newer = [
-        migration
-        for migration in manifest["migrations"]
-        if migration not in known and migration.partition(".")[0] in own
-    ]
-    if newer:
+    # Made after a rollback: the version that made the backup worked with the newer migrations.
+    rolled_back = manifest.get("migrations_of_newer_version", [])
+    unknown = databases.list_unknown_migrations({*manifest["migrations"]} - {*rolled_back})
+    if unknown:
         raise BackupError(
-            f"The backup was made by a newer Loupe: {newer[0]} is unknown. Install that version."
+            f"The backup was made by a newer Loupe: {unknown[0]} is unknown. Install that version."
         )
 
 
