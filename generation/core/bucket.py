@@ -264,7 +264,7 @@ class BucketStorage(AssetStorage, S3Storage):
             Config=self.transfer_config,
         )
 
-    # --- What Loupe adds ---
+    # --- Beyond the interface of Django ---
     def count_free_bytes(self) -> None:
         return None
 

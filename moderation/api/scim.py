@@ -95,7 +95,7 @@ def endpoint(*methods: str) -> Callable[[Callable[..., HttpResponse]], Callable[
     return decorate
 
 
-# --- What this server can do ---
+# --- Abilities of the server ---
 
 
 @endpoint("GET")

@@ -168,7 +168,7 @@ def build_dossier(review: Review, user: User) -> dict[str, Any]:
     }
 
 
-# --- What holds now ---
+# --- Present state ---
 def describe_state(review: Review, decisions: list[Decision]) -> str:
     """Return one sentence: the state of the image, who decided it, and under which policy."""
     standing = [row for row in keep_effective(decisions) if row.second_of_id is None]

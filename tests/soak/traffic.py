@@ -30,7 +30,7 @@ SUBJECTS = ("a harbour", "a whisky bottle", "a revolver on velvet", "poker at ni
 
 @dataclass
 class Traffic:
-    """What the callers were told. Answers that a kill has cut off count as unknown."""
+    """The answers to callers. An answer that a kill has cut off counts as unknown."""
 
     port: int
     key: str

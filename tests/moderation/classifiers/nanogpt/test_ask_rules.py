@@ -76,7 +76,7 @@ def run_jobs() -> None:
         run_remote_classification()
 
 
-# --- Which images are asked about ---
+# --- Images that are asked about ---
 def test_classifier_without_rule_runs_at_once(make_asset: MakeAsset) -> None:
     asset = store(make_asset, "0")
 

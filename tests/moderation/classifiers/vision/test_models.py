@@ -260,7 +260,7 @@ def test_listed_models_are_complete() -> None:
             assert 0 < file.size < vision_models.FILE_MAX
 
 
-# --- What the towers get ---
+# --- Inputs of the towers ---
 
 
 def encode(model: InstalledModel, image: Image.Image) -> Any:
