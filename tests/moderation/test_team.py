@@ -419,7 +419,7 @@ def test_moderators_see_names_and_roles_only(
         assert hidden not in page
     # Searching by address would tell who has it.
     found = client_of(moderator).get(team_url("person-list") + "?q=senior@house.example")
-    assert "Nobody found" in found.content.decode()
+    assert "No person found" in found.content.decode()
 
     page = client_of(operator).get(team_url("person-list")).content.decode()
     for shown in ("Last activity", "Open sessions", "senior@house.example", "gone"):
