@@ -144,12 +144,10 @@ def finish(limit: int) -> int:
             _delete_files(asset)
     except OSError as error:
         raise StorageUnavailableError(storage_checks.explain_error(error)) from error
-    Asset.objects.filter(pk__in=[asset.pk for asset in rows]).update(
-        rendition="", thumbnail="", original="", views=[]
-    )
-    Asset.objects.filter(pk__in=[asset.pk for asset in rows]).exclude(original_sha256="").update(
-        original_problem=OriginalProblem.PURGED
-    )
+    done = Asset.objects.filter(pk__in=[asset.pk for asset in rows])
+    done.exclude(original_sha256="").update(original_problem=OriginalProblem.PURGED)
+    # Last, because an image without names counts as finished.
+    done.update(rendition="", thumbnail="", original="", views=[])
     return len(rows)
 
 

@@ -183,9 +183,7 @@ def _run_rule(rule: RetentionRule, go_on: Callable[[], bool]) -> None:
     try:
         while purging.finish(BATCH):
             pass
-        while count := _purge_batch(find_due(rule).exclude(is_in_use()), extent):
-            if not held.update(purged=F("purged") + count, due_at=timezone.now() + LEASE):
-                break  # switched off, or taken over
+        while _purge_and_count(rule, held, extent):
             purging.finish(BATCH)
             if not go_on():
                 held.update(due_at=timezone.now(), lease=None)
@@ -202,6 +200,15 @@ def _run_rule(rule: RetentionRule, go_on: Callable[[], bool]) -> None:
         return
     now = timezone.now()
     held.update(due_at=now + EVERY, lease=None, last_run_at=now, error="")
+
+
+def _purge_and_count(rule: RetentionRule, held: QuerySet[RetentionRule], extent: Extent) -> bool:
+    """Mark and count the next images. Return False if none is left or the rule was taken away."""
+    with transaction.atomic():
+        count = _purge_batch(find_due(rule).exclude(is_in_use()), extent)
+        return bool(
+            count and held.update(purged=F("purged") + count, due_at=timezone.now() + LEASE)
+        )
 
 
 def _purge_batch(rows: QuerySet[Asset], extent: Extent) -> int:

@@ -12,6 +12,7 @@ import moderation.tasks
 from generation.jobs import Job
 from generation.models import GenerationRequest, JobSlot, RemoteImage
 from moderation.models import (
+    AlarmNotice,
     Classification,
     Delivery,
     Embedding,
@@ -30,6 +31,7 @@ from moderation.services.invariants import find_violations
 WAITING = (
     GenerationRequest,
     RemoteImage,
+    AlarmNotice,
     Classification,
     Delivery,
     Embedding,
@@ -59,6 +61,7 @@ JOBS: tuple[Job, ...] = (
     moderation.tasks.deliver,
     moderation.tasks.verify,
     moderation.tasks.publish_heads,
+    moderation.tasks.send_alarm_notices,
 )
 ROUNDS_MAX = 12
 

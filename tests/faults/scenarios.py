@@ -11,21 +11,26 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.files.storage import storages
 from django.utils import timezone
 
 import generation.tasks
 import moderation.tasks
 from generation import fetching, providers
 from generation.jobs import Job
-from generation.models import Asset, GenerationRequest, ImportRun, Scope
+from generation.models import Asset, GenerationRequest, ImportRun, ProviderState, Scope
 from generation.sandbox.models import SandboxTask
-from generation.services import health, importing
+from generation.services import health, importing, purging
 from moderation.classifiers import encoders
 from moderation.models import (
+    Alarm,
+    AlarmCheck,
+    AlarmNotice,
     ChainHead,
     Chore,
     Classification,
     CountProgress,
+    DailyStats,
     Decision,
     Delivery,
     Embedding,
@@ -40,6 +45,7 @@ from moderation.models import (
     PublishedHead,
     Reclassification,
     Resettlement,
+    RetentionRule,
     Review,
     ScoreStatsProgress,
     ShadowCheck,
@@ -64,6 +70,8 @@ from moderation.services import (
     trials,
     verification,
 )
+from moderation.services.alarms import checks as alarm_checks
+from moderation.services.alarms import notices as alarm_notices
 from tests.conftest import picture
 from tests.faults.recovery import end_leases, wait_for_webhooks
 from tests.generation.pipeline_helpers import ask
@@ -103,9 +111,13 @@ class World:
 
 
 class Scenario:
-    """Work for one job. ``prepare`` adds new work; ``check`` finds what is wrong afterwards."""
+    """Work for one job. ``prepare`` adds new work; ``check`` finds what is wrong afterwards.
+
+    ``part`` tells scenarios of the same job apart.
+    """
 
     job: Job
+    part = ""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -453,12 +465,21 @@ class CountDecisions(Scenario):
     def check(self) -> list[str]:
         self.job()
         counted, head = self.model.objects.get(pk=1).sequence, ChainHead.objects.get(pk=1).sequence
-        return [] if counted == head else [f"counted {counted} of {head}"]
+        found = self.find_miscounts()
+        return found if counted == head else [*found, f"counted {counted} of {head}"]
+
+    def find_miscounts(self) -> list[str]:
+        counted = sum(DailyStats.objects.values_list("by_people", flat=True))
+        made = Decision.objects.filter(by_policy=False).count()
+        return [] if counted == made else [f"the days have {counted} of {made} decisions"]
 
 
 class CountScores(CountDecisions):
     job = moderation.tasks.count_scores
     model = ScoreStatsProgress
+
+    def find_miscounts(self) -> list[str]:
+        return []
 
 
 class Judge(Scenario):
@@ -528,6 +549,95 @@ class PublishHeads(Scenario):
         return [f"{waiting} wait"] * bool(waiting) + [f for f in faults if "not JSON" not in f]
 
 
+# --- Alarms and housekeeping ---
+class CheckAlarms(Scenario):
+    """One service begins to fail in each round, and that of the round before has recovered."""
+
+    job = moderation.tasks.check_alarms
+    subject = ""
+
+    def set_up(self) -> None:
+        world = self.world
+        world.settings.ALARM_MAIL = []
+        world.settings.ALARM_WEBHOOK_URL = world.hook.url
+        for limit in ("OPENS_AFTER", "CLOSES_AFTER"):
+            world.monkeypatch.setattr(alarm_checks, limit, timedelta(0))
+
+    def prepare(self) -> None:
+        now = timezone.now()
+        ProviderState.objects.filter(slug=self.subject).update(last_success_at=now)
+        self.before, self.subject = self.subject, f"service-{next(self.world.numbers)}"
+        ProviderState.objects.create(slug=self.subject, last_error_at=now, last_error="No answer.")
+        alarm_checks.check_all()  # suspects it; the next check opens it
+        AlarmCheck.objects.update(**_due_now())
+
+    def check(self) -> list[str]:
+        AlarmCheck.objects.update(**_due_now())
+        self.job()
+        moderation.tasks.send_alarm_notices()
+        return self._compare(self.subject, "open", ["opened"]) + (
+            self._compare(self.before, "closed", ["closed", "opened"]) if self.before else []
+        )
+
+    def _compare(self, subject: str, status: str, events: list[str]) -> list[str]:
+        alarms = list(Alarm.objects.filter(subject=subject))
+        sent = AlarmNotice.objects.filter(alarm__subject=subject, sent_at__isnull=False)
+        found = sorted(sent.values_list("event", flat=True))
+        if [alarm.status for alarm in alarms] == [status] and found == events:
+            return []
+        return [f"{subject}: alarms {[alarm.status for alarm in alarms]}, notices {found}"]
+
+
+class SendAlarmNotices(Scenario):
+    job = moderation.tasks.send_alarm_notices
+    set_up = CheckAlarms.set_up
+
+    def prepare(self) -> None:
+        subject = f"service-{next(self.world.numbers)}"
+        self.alarm = Alarm.objects.create(kind="test", status="open", subject=subject)
+        alarm_notices.order(self.alarm, AlarmNotice.Event.OPENED)
+
+    def check(self) -> list[str]:
+        waiting = AlarmNotice.objects.filter(sent_at__isnull=True).count()
+        number = f'"id": "{self.alarm.pk}"'.encode()
+        was_received = any(number in post.content for post in self.world.hook.posts)
+        return [] if was_received and not waiting else [f"{waiting} wait, {was_received=}"]
+
+
+class Retain(Scenario):
+    """Removal of images by a rule."""
+
+    job = moderation.tasks.clean_up
+    part = "retention"
+
+    def set_up(self) -> None:
+        self.rule = RetentionRule.objects.create(
+            name="All that is decided", is_on=True, days=1, **_due_now()
+        )
+
+    def prepare(self) -> None:
+        self.decision = self.world.decide()
+        self.files = purging.list_stored_files(Asset.objects.get(review=self.decision.review_id))
+        before = timezone.now() - timedelta(days=2)
+        Review.objects.filter(pk=self.decision.review_id).update(decided_at=before)
+        RetentionRule.objects.update(**_due_now(), lease=None)
+
+    def check(self) -> list[str]:
+        RetentionRule.objects.update(**_due_now())
+        self.job()
+        asset = Asset.objects.get(review=self.decision.review_id)
+        files = [name for name in self.files if storages["assets"].exists(name)]
+        names = [asset.rendition.name, asset.thumbnail.name, asset.original.name, *asset.views]
+        removed = Asset.objects.filter(purged_at__isnull=False).count()
+        self.rule.refresh_from_db()
+        found = []
+        if not asset.purged_at or files or any(names) or asset.original_problem != "purged":
+            found.append(f"{asset.purged_at}, {files} left, {names}, {asset.original_problem!r}")
+        if self.rule.purged != removed:
+            found.append(f"the rule counted {self.rule.purged} of {removed}")
+        return found
+
+
 class CleanUp(Scenario):
     job = moderation.tasks.clean_up
 
@@ -546,7 +656,7 @@ class CleanUp(Scenario):
 
 
 SCENARIOS: dict[str, type[Scenario]] = {
-    scenario.job.name: scenario
+    f"{scenario.job.name} {scenario.part}".strip(): scenario
     for scenario in (
         Submit,
         Reconcile,
@@ -571,7 +681,10 @@ SCENARIOS: dict[str, type[Scenario]] = {
         CountPeriods,
         Verify,
         PublishHeads,
+        CheckAlarms,
+        SendAlarmNotices,
         CleanUp,
+        Retain,
     )
 }
 
