@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 from boto3.exceptions import Boto3Error
@@ -108,10 +108,19 @@ class BucketFile(File[bytes]):
     The client compares the content with the object's checksum, if the storage sends one.
     """
 
-    def __init__(self, body: Any, name: str, size: int) -> None:
+    def __init__(self, storage: BucketStorage, body: Any, name: str, size: int) -> None:
         super().__init__(body, name)
+        self._storage = storage
         self._body = body
         self.size = size
+
+    def open(self, mode: str | None = None, *args: Any, **kwargs: Any) -> Self:
+        """Read the object from its start again: a field opens the file that it has."""
+        self.close()
+        again = self._storage._open(str(self.name), mode or "rb")
+        self.file = self._body = again._body
+        self.size = again.size
+        return self
 
     def read(self, size: int = -1) -> bytes:
         with translate_errors():
@@ -234,7 +243,7 @@ class BucketStorage(AssetStorage, S3Storage):
             raise ValueError("Files of the bucket are opened for reading only.")
         with self._asking():
             answer = self._client.get_object(**self._key(name))
-        return BucketFile(answer["Body"], name, answer["ContentLength"])
+        return BucketFile(self, answer["Body"], name, answer["ContentLength"])
 
     def _save(self, name: str, content: File[bytes]) -> str:
         with self._asking():

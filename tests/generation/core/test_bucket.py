@@ -94,6 +94,14 @@ def test_files_of_a_folder_are_listed_without_the_prefix(files: BucketStorage) -
     assert files.listdir("renditions") == (["ab"], [])
 
 
+def test_file_can_be_read_again(files: BucketStorage) -> None:
+    files.save(NAME, ContentFile(b"pixels"))
+    file = files.open(NAME)
+    for _ in range(2):
+        with file.open("rb") as opened:
+            assert opened.read() == b"pixels"
+
+
 def test_storages_with_different_prefixes_do_not_see_each_other(
     moto: Moto, files: BucketStorage
 ) -> None:
