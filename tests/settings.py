@@ -66,7 +66,7 @@ if os.environ.get("TEST_S3_ENDPOINT_URL"):
 # Imported here because the variables above must be set first.
 from config.settings import *  # noqa: E402, F403  # settings are one flat namespace
 from config.settings import CACHES as _CACHES  # noqa: E402  # as above
-from config.settings import DATA_DIR, DATABASES  # noqa: E402  # as above
+from config.settings import DATA_DIR, DATABASES, REDIS_URL  # noqa: E402  # as above
 from config.settings import INSTALLED_APPS as _APPS  # noqa: E402  # as above
 from config.settings import STORAGES as _STORAGES  # noqa: E402  # as above
 
@@ -84,8 +84,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["TEST"] = {"NAME": DATA_DIR / "test.sqlite3"}
     DATABASES["default"]["OPTIONS"]["init_command"] += "PRAGMA synchronous=OFF;"
 
-# In memory, so that no test finds the counts of another one (conftest.py clears it).
-CACHES = {
-    **_CACHES,
-    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
-}
+if not REDIS_URL:
+    # In memory instead of the database; conftest.py clears it before each test.
+    CACHES = {
+        **_CACHES,
+        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    }

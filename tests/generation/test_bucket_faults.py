@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -42,13 +43,28 @@ def moto() -> Iterator[Moto]:
 
 @pytest.fixture(autouse=True)
 def proxy(moto: Moto, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyProxy]:
-    monkeypatch.setattr(bucket, "READ_TIMEOUT", 0.3)
     monkeypatch.setattr(bucket, "ATTEMPTS", 1)
     monkeypatch.setattr(bucket, "PAUSE", 0.0)
     with FaultyProxy(moto.port) as server:
         buckets.use_bucket(monkeypatch, settings, server.url)
         storage_checks.start_host()
         yield server
+
+
+@contextmanager
+def failing(proxy: FaultyProxy, fault: str, settings: Any) -> Iterator[None]:
+    """Let the bucket fail; wait briefly for one that hangs.
+
+    The short limit ends with the fault: on a busy machine, a bucket that works may need longer.
+    """
+    before = settings.STORAGES
+    prefix = before["assets"]["OPTIONS"]["location"]
+    with pytest.MonkeyPatch.context() as patch, proxy.failing(fault):
+        if fault == "hang":
+            patch.setattr(bucket, "READ_TIMEOUT", 0.3)
+            buckets.use_bucket(patch, settings, proxy.url, S3_PREFIX=prefix)
+        yield
+        settings.STORAGES = before
 
 
 def fetch_readiness() -> str:
@@ -65,12 +81,17 @@ def fetch_readiness() -> str:
     ],
 )
 def test_failing_bucket_costs_no_attempt_no_money_and_no_image(
-    proxy: FaultyProxy, fault: str, words: str, admin: User, client_of: Callable[[User], Client]
+    proxy: FaultyProxy,
+    fault: str,
+    words: str,
+    admin: User,
+    client_of: Callable[[User], Client],
+    settings: Any,
 ) -> None:
     request, queued = ready(image_num=2), ask(seed=6)
     assert fetch_readiness() == "ok"
 
-    with proxy.failing(fault):
+    with failing(proxy, fault, settings):
         fetch_often(3)
         make_everything_due()
         tasks.submit()

@@ -101,8 +101,14 @@ def test_programs_are_redirected_to_the_form_that_they_may_have(
 
 
 def test_nginx_is_told_the_place_in_the_directory(
-    make_asset: MakeAsset, client_of: ClientOf, moderator: User, settings: Any
+    make_asset: MakeAsset,
+    client_of: ClientOf,
+    moderator: User,
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
+    stored.use_directory(monkeypatch, settings, tmp_path)
     settings.ASSET_DELIVERY = "x-accel"
     asset = make_asset()
 

@@ -38,6 +38,7 @@ from moderation.services import chain_checks, decisions, policies, proposals, ro
 from moderation.services.verification import verify_record
 from tests.moderation.page_helpers import MakeReview, add_label, store_classification_summary
 from tests.moderation.record_helpers import rebuild_chain, without_triggers
+from tests.stored import replace_stored
 
 IS_SQLITE = connection.vendor == "sqlite"
 COUNT = 9
@@ -244,8 +245,7 @@ def replace_hash_and_file() -> None:
 def replace_file() -> None:
     asset = Asset.objects.order_by("pk").first()
     assert asset is not None
-    with storages["assets"].open(str(asset.rendition.name), "wb") as file:
-        file.write(b"another picture")
+    replace_stored(asset.rendition.name, b"another picture")
 
 
 def delete_file() -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from django.core.files.storage import FileSystemStorage
 from PIL import Image
 
 import moderation.tasks
+from generation.core.storage import get_asset_storage
 from generation.models import Asset
 from moderation import classifiers
 from moderation.classifiers.base import Assessment, ClassifierError
@@ -61,7 +61,8 @@ def test_classifiers_of_one_asset_read_and_decode_its_file_once(
     assets = [make_asset(), make_asset()]
     read: list[str] = []
     decoded: list[Any] = []
-    open_, convert = FileSystemStorage._open, Image.Image.convert
+    storage = type(get_asset_storage())  # a directory, or a bucket
+    open_, convert = storage._open, Image.Image.convert
 
     def note_file(self: Any, name: str, mode: str = "rb") -> Any:
         read.append(name)
@@ -71,7 +72,7 @@ def test_classifiers_of_one_asset_read_and_decode_its_file_once(
         decoded.append(self)
         return convert(self, *arguments, **named)
 
-    monkeypatch.setattr(FileSystemStorage, "_open", note_file)
+    monkeypatch.setattr(storage, "_open", note_file)
     monkeypatch.setattr(Image.Image, "convert", note_image)
     moderation.tasks.classify()
 
