@@ -174,6 +174,21 @@ def url(name: str, default: str = "") -> str:
     return value.rstrip("/")
 
 
+def url_or_file(name: str) -> str:
+    """Return an http(s) URL, or that of an existing file."""
+    value = text(name)
+    if not value or value.startswith(("http://", "https://")):
+        # A query is part of the address at some identity providers.
+        return value if not value or urlsplit(value).hostname else url(name)
+    found = Path(value)
+    if not found.is_absolute() or not found.is_file():
+        raise ImproperlyConfigured(
+            f"{name}={value!r} is neither an https address nor the absolute path of a file. Write"
+            f" for example {name}=https://id.example/metadata."
+        )
+    return found.as_uri()
+
+
 def path(name: str) -> Path | None:
     """Return an absolute path of a file in an existing folder, or None."""
     value = text(name)

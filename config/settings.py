@@ -23,6 +23,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from config import env
 from config.asset_storage import build_bucket, build_entry, find_origin
+from config.auth.saml_settings import build_saml_provider
 from config.cores import count_usable_cores
 from moderation.roles import ROLES
 
@@ -105,6 +106,7 @@ INSTALLED_APPS = [
     "allauth.mfa",
     "allauth.socialaccount",
     "allauth.socialaccount.providers.openid_connect",
+    "allauth.socialaccount.providers.saml",
     "csp",
     "django_htmx",
     "django_q",
@@ -315,29 +317,44 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_SESSION_REMEMBER = True
 PASSWORD_LOGIN = env.boolean("PASSWORD_LOGIN", default=True)
-# Single sign-on: what Loupe is at the identity provider, or None.
-OIDC: dict[str, str] | None = None
+# Single sign-on: the identity provider that people log in at, or None.
+SSO: dict[str, str] | None = None
+SSO_NAME = env.text("SSO_NAME", "single sign-on")
+SSO_GROUP_ROLES = env.pairs("SSO_GROUP_ROLES", choices=ROLES)
+SSO_CREATE_ACCOUNTS = env.boolean("SSO_CREATE_ACCOUNTS", default=False)
+# Whether a log-in there counts as a second factor, because the provider asks for one.
+SSO_MFA = env.boolean("SSO_MFA", default=False)
 OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET = (
     env.url("OIDC_ISSUER"),
     env.text("OIDC_CLIENT_ID"),
     env.text("OIDC_CLIENT_SECRET"),
 )
-OIDC_NAME = env.text("OIDC_NAME", "single sign-on")
 OIDC_GROUPS_CLAIM = env.text("OIDC_GROUPS_CLAIM", "groups")
-OIDC_GROUP_ROLES = env.pairs("OIDC_GROUP_ROLES", choices=ROLES)
-OIDC_CREATE_ACCOUNTS = env.boolean("OIDC_CREATE_ACCOUNTS", default=False)
-# Whether a log-in there counts as a second factor, because the provider asks for one.
-OIDC_MFA = env.boolean("OIDC_MFA", default=False)
+SAML_METADATA = env.url_or_file("SAML_METADATA")
+SAML_GROUPS_ATTRIBUTE = env.text("SAML_GROUPS_ATTRIBUTE", "groups")
 if OIDC_ISSUER and not (OIDC_CLIENT_ID and OIDC_CLIENT_SECRET):
     raise ImproperlyConfigured(
         "OIDC_ISSUER is set, so OIDC_CLIENT_ID and OIDC_CLIENT_SECRET must be set too."
     )
 if OIDC_ISSUER.startswith("http://") and SECURE:
     raise ImproperlyConfigured("OIDC_ISSUER must be an https address, because PUBLIC_URL is one.")
-if not OIDC_ISSUER and not PASSWORD_LOGIN:
+if SAML_METADATA.startswith("http://") and SECURE:
+    raise ImproperlyConfigured(
+        "SAML_METADATA must be an https address or a file, because PUBLIC_URL is an https address."
+    )
+if SAML_METADATA and OIDC_ISSUER:
+    raise ImproperlyConfigured(
+        "SAML_METADATA and OIDC_ISSUER are both set. Choose one way of single sign-on."
+    )
+if SAML_METADATA and importlib.util.find_spec("onelogin") is None:
+    raise ImproperlyConfigured(
+        "SAML_METADATA is set, but its packages are missing. Install them with `pip install"
+        " 'django-allauth[saml]'`."
+    )
+if not (OIDC_ISSUER or SAML_METADATA or PASSWORD_LOGIN):
     raise ImproperlyConfigured(
         "PASSWORD_LOGIN=0 needs single sign-on: set OIDC_ISSUER, OIDC_CLIENT_ID and"
-        " OIDC_CLIENT_SECRET, or nobody can log in."
+        " OIDC_CLIENT_SECRET, or SAML_METADATA, or nobody can log in."
     )
 # Tokens of the directory that creates and closes accounts; several while one replaces another.
 SCIM_TOKEN = env.words("SCIM_TOKEN")
@@ -349,15 +366,22 @@ if any(len(_token) < 32 for _token in SCIM_TOKEN):
 SOCIALACCOUNT_ADAPTER = "config.auth.social.SocialAdapter"
 SOCIALACCOUNT_PROVIDERS: dict[str, Any] = {}
 if OIDC_ISSUER:
-    # The issuer as the provider spells it: with a slash at the end, if it writes one.
-    OIDC = {"issuer": env.text("OIDC_ISSUER"), "name": OIDC_NAME}
+    SSO = {
+        "provider": "sso",
+        "name": SSO_NAME,
+        "groups": OIDC_GROUPS_CLAIM,
+        # As the provider spells it: with a slash at the end, if it writes one.
+        "issuer": env.text("OIDC_ISSUER"),
+        "login": "openid_connect_login",
+        "again": "single-sign-on-again",
+    }
     SOCIALACCOUNT_PROVIDERS = {
         "openid_connect": {
             "OAUTH_PKCE_ENABLED": True,
             "APPS": [
                 {
                     "provider_id": "sso",
-                    "name": OIDC_NAME,
+                    "name": SSO_NAME,
                     "client_id": OIDC_CLIENT_ID,
                     "secret": OIDC_CLIENT_SECRET,
                     "settings": {"server_url": OIDC_ISSUER},
@@ -365,6 +389,15 @@ if OIDC_ISSUER:
             ],
         }
     }
+if SAML_METADATA:
+    SSO = {
+        "provider": "saml",
+        "name": SSO_NAME,
+        "groups": SAML_GROUPS_ATTRIBUTE,
+        "login": "saml_login",
+        "again": "saml-again",
+    }
+    SOCIALACCOUNT_PROVIDERS = build_saml_provider(SAML_METADATA, SSO_NAME, PUBLIC_URL)
 # Roles whose people need a second factor.
 MFA_REQUIRED_ROLES = env.words("MFA_REQUIRED_ROLES", choices=ROLES)
 MFA_ADAPTER = "config.auth.adapters.MfaAdapter"

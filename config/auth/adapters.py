@@ -68,12 +68,13 @@ class AccountAdapter(DefaultAccountAdapter):
         }
         for method in found:
             method["description"] = names.get(method["id"], method["description"])
-        if settings.OIDC and SocialAccount.objects.filter(user_id=user.pk).exists():
+        sso = settings.SSO
+        if sso and SocialAccount.objects.filter(user=user, provider=sso["provider"]).exists():
             found.append(
                 {
                     "id": "single-sign-on",
-                    "description": f"Use {settings.OIDC['name']}",
-                    "url": reverse("single-sign-on-again"),
+                    "description": f"Use {sso['name']}",
+                    "url": reverse(sso["again"]),
                 }
             )
         return found

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.contrib.auth.decorators import login_not_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import resolve_url
+from django.shortcuts import render, resolve_url
 from django.urls import reverse
 from django.utils.crypto import get_random_string
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
@@ -38,7 +38,7 @@ class IdentityProvider(OpenIDConnectOAuth2Adapter):
     @property
     def openid_config(self) -> dict[str, Any]:
         config: dict[str, Any] = super().openid_config
-        if settings.OIDC is None or config.get("issuer") != settings.OIDC["issuer"]:
+        if settings.SSO is None or config.get("issuer") != settings.SSO["issuer"]:
             raise OAuth2Error(f"The provider calls itself {config.get('issuer')!r}.")
         return config
 
@@ -59,7 +59,8 @@ def _guard(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     @never_cache
     @require_safe
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if settings.OIDC is None or kwargs.get("provider_id", PROVIDER) != PROVIDER:
+        is_on = settings.SSO is not None and settings.SSO["provider"] == PROVIDER
+        if not is_on or kwargs.get("provider_id", PROVIDER) != PROVIDER:
             raise Http404
         try:
             return view(request)
@@ -85,7 +86,17 @@ def _go(request: HttpRequest, *, process: str, next_url: str, **params: str) -> 
     return answer
 
 
-def _find_next(request: HttpRequest, default: str) -> str:
+def leave(request: HttpRequest, url: str) -> HttpResponse:
+    """Show a page that goes to the identity provider by itself.
+
+    The question may follow a form, and ``form-action`` of the Content Security Policy forbids forms
+    to be redirected to other sites.
+    """
+    return render(request, "account/leave.html", {"url": url, "name": settings.SSO["name"]})  # type: ignore[index]  # _guard
+
+
+def find_next(request: HttpRequest, default: str) -> str:
+    """Return the page of Loupe to go to afterwards."""
     url = request.GET.get(REDIRECT_FIELD_NAME, "")
     is_ours = url.startswith("/") and url_has_allowed_host_and_scheme(url, allowed_hosts=None)
     return url if is_ours else default
@@ -97,7 +108,7 @@ def login(request: HttpRequest) -> HttpResponse:
     """Go to the identity provider to log in."""
     if request.user.is_authenticated:
         return HttpResponseRedirect(resolve_url(settings.LOGIN_REDIRECT_URL))
-    next_url = _find_next(request, resolve_url(settings.LOGIN_REDIRECT_URL))
+    next_url = find_next(request, resolve_url(settings.LOGIN_REDIRECT_URL))
     return _go(request, process="login", next_url=next_url)
 
 
@@ -113,14 +124,15 @@ def callback(request: HttpRequest) -> HttpResponse:
 @_guard
 def again(request: HttpRequest) -> HttpResponse:
     """Go to the identity provider to prove who one is, then continue."""
-    back = urlencode({REDIRECT_FIELD_NAME: _find_next(request, "/")})
-    return _go(
+    back = urlencode({REDIRECT_FIELD_NAME: find_next(request, "/")})
+    away = _go(
         request,
         process="redirect",
         next_url=f"{reverse('single-sign-on-continue')}?{back}",
         prompt="login",
         max_age="0",
     )
+    return leave(request, away["Location"])
 
 
 @require_safe

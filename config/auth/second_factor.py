@@ -17,6 +17,7 @@ OPEN = {
     "account_reauthenticate",
     "single-sign-on-again",
     "single-sign-on-continue",
+    "saml-again",
 }
 REASON = "Your role needs a second factor. Set one up first."
 
@@ -32,7 +33,7 @@ def is_missing(request: HttpRequest, user: User) -> bool:
     # Superusers have the permissions of every role.
     if not user.is_superuser and set(roles).isdisjoint(settings.MFA_REQUIRED_ROLES):
         return False
-    return not (settings.OIDC_MFA and _is_single_sign_on(request, user))
+    return not (settings.SSO_MFA and _is_single_sign_on(request, user))
 
 
 def _is_single_sign_on(request: HttpRequest, user: User) -> bool:

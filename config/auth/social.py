@@ -19,6 +19,7 @@ from moderation.services.single_sign_on import Identity, SignInError
 
 log = logging.getLogger("loupe.login")
 
+FOREIGN = "This answer does not belong to your log-in. Start again."
 INVITATION = "invitation"  # in the session: the digest of the invitation that was opened
 FRESH = 300  # seconds; a provider that states the time of the log-in must state a recent one
 
@@ -47,21 +48,18 @@ class SocialAdapter(DefaultSocialAccountAdapter):
 
         Raises PermissionDenied, whose text is shown.
         """
-        id_token = sociallogin.account.extra_data.get("id_token") or {}
-        nonce = sociallogin.state.get("nonce")
-        if not nonce or id_token.get("nonce") != nonce:
-            raise PermissionDenied("This answer does not belong to your log-in. Start again.")
+        claims = _read_claims(sociallogin)
         process = sociallogin.state.get("process")
         if process == "redirect":
-            _confirm(request, sociallogin, id_token)
+            _confirm(request, sociallogin, claims)
         elif process == "login":
-            self._enter(request, sociallogin)
+            self._enter(request, sociallogin, claims)
         else:  # connecting by a link would let others tie their identity to an open session
             raise PermissionDenied("Accounts are not connected in this way.")
 
-    def _enter(self, request: HttpRequest, sociallogin: Any) -> None:
+    def _enter(self, request: HttpRequest, sociallogin: Any, claims: dict[str, Any]) -> None:
         try:
-            identity = _read_identity(sociallogin)
+            identity = _read_identity(sociallogin, claims)
             if sociallogin.is_existing:
                 person: User = sociallogin.user
             else:
@@ -75,23 +73,37 @@ class SocialAdapter(DefaultSocialAccountAdapter):
             raise PermissionDenied(str(error)) from error
 
 
-def _read_identity(sociallogin: Any) -> Identity:
-    claims = sociallogin.account.extra_data
-    known = {**(claims.get("id_token") or {}), **(claims.get("userinfo") or {})}
+def _read_claims(sociallogin: Any) -> dict[str, Any]:
+    """Return what the provider says about the person, in the names of OpenID Connect.
+
+    Raises PermissionDenied if the answer is not that to a question of this session. With SAML,
+    ``config/auth/saml.py`` has checked this and translated the attributes.
+    """
+    found = sociallogin.account.extra_data
+    if sociallogin.account.provider == "saml":
+        return {**found["attributes"], **found["claims"]}
+    id_token = found.get("id_token") or {}
+    nonce = sociallogin.state.get("nonce")
+    if not nonce or id_token.get("nonce") != nonce:
+        raise PermissionDenied(FOREIGN)
+    return {**id_token, **(found.get("userinfo") or {})}
+
+
+def _read_identity(sociallogin: Any, claims: dict[str, Any]) -> Identity:
     verified = [mail.email for mail in sociallogin.email_addresses if mail.verified]
-    name = str(known.get("preferred_username") or known.get("email") or known["sub"])
+    name = str(claims.get("preferred_username") or claims.get("email") or claims["sub"])
     return Identity(
         username=AccountAdapter().clean_name(name),
         email=verified[0] if verified else "",
-        groups=single_sign_on.read_groups(known),
+        groups=single_sign_on.read_groups(claims),
     )
 
 
-def _confirm(request: HttpRequest, sociallogin: Any, id_token: dict[str, Any]) -> None:
+def _confirm(request: HttpRequest, sociallogin: Any, claims: dict[str, Any]) -> None:
     if not request.user.is_authenticated or sociallogin.user != request.user:
         raise PermissionDenied(
-            f"You are another person at {settings.OIDC['name']} than here."  # type: ignore[index]
+            f"You are another person at {settings.SSO['name']} than here."  # type: ignore[index]
         )
-    if time.time() - float(id_token.get("auth_time", time.time())) > FRESH:
+    if time.time() - float(claims.get("auth_time", time.time())) > FRESH:
         raise PermissionDenied("The identity provider did not ask who you are. Log out there.")
     recent_login.note_login(request)

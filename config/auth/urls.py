@@ -6,6 +6,8 @@ management of mail addresses have no URL.
 
 from __future__ import annotations
 
+import importlib.util
+
 from allauth.account import views as account_views
 from allauth.mfa.base import views as mfa
 from allauth.mfa.recovery_codes import views as recovery_codes
@@ -76,3 +78,15 @@ urlpatterns = [
         name="mfa_remove_webauthn",
     ),
 ]
+
+if importlib.util.find_spec("onelogin") is not None:  # the extra `saml` is installed
+    from config.auth import saml
+
+    urlpatterns += [
+        path("reauthenticate/saml/", saml.again, name="saml-again"),
+        path("saml/<slug:organization_slug>/login/", saml.login, name="saml_login"),
+        path("saml/<slug:organization_slug>/acs/", saml.accept, name="saml_acs"),
+        path("saml/<slug:organization_slug>/acs/finish/", saml.finish, name="saml_finish_acs"),
+        path("saml/<slug:organization_slug>/metadata/", saml.metadata, name="saml_metadata"),
+        path("saml/<slug:organization_slug>/logout/", saml.logout, name="saml_sls"),
+    ]

@@ -52,7 +52,7 @@ class Login(account_views.LoginView):
             "session_hours": settings.SESSION_HOURS,
             "idle_minutes": settings.SESSION_IDLE_MINUTES,
             "has_password_login": settings.PASSWORD_LOGIN,
-            "oidc": settings.OIDC,
+            "sso": settings.SSO,
         }
 
 

@@ -23,6 +23,8 @@ PROTECTED = (
     "The account with your mail address has rights beyond the roles, so it is not connected by mail"
     " address alone. Log in with its password."
 )
+# The attribute that Entra ID sends by SAML instead of too many groups.
+OVERAGE_LINK = "http://schemas.microsoft.com/claims/groups.link"
 OVERAGE = "The identity provider sent too many groups to list them, so your roles are not known."
 
 
@@ -40,7 +42,7 @@ class Identity:
 
     @property
     def roles(self) -> set[str]:
-        return {role for group, role in settings.OIDC_GROUP_ROLES if group in self.groups}
+        return {role for group, role in settings.SSO_GROUP_ROLES if group in self.groups}
 
 
 def read_groups(claims: Mapping[str, Any]) -> frozenset[str]:
@@ -48,8 +50,8 @@ def read_groups(claims: Mapping[str, Any]) -> frozenset[str]:
 
     Raises SignInError if the provider says that it left them out.
     """
-    name = settings.OIDC_GROUPS_CLAIM
-    if name in claims.get("_claim_names", {}) or claims.get("hasgroups"):
+    name = settings.SSO["groups"]  # type: ignore[index]  # there is a claim, so there is a provider
+    if name in claims.get("_claim_names", {}) or claims.get("hasgroups") or OVERAGE_LINK in claims:
         raise SignInError(OVERAGE)
     found = claims.get(name) or []
     if isinstance(found, str):
@@ -61,7 +63,7 @@ def find_or_create(identity: Identity, *, invitation: Invitation | None) -> User
     """Return the account of an identity that comes for the first time. Raises SignInError.
 
     An invitation comes first, then an account with the same verified mail address, then a new
-    account, if OIDC_CREATE_ACCOUNTS is set and a group has a role.
+    account, if SSO_CREATE_ACCOUNTS is set and a group has a role.
     """
     if invitation is not None and invitation.kind == Invitation.Kind.ACCOUNT:
         try:
@@ -70,9 +72,9 @@ def find_or_create(identity: Identity, *, invitation: Invitation | None) -> User
             raise SignInError(str(error)) from error
     if identity.email and (person := _find_by_mail(identity.email)):
         return person
-    if not settings.OIDC_CREATE_ACCOUNTS:
+    if not settings.SSO_CREATE_ACCOUNTS:
         raise SignInError(UNKNOWN)
-    if settings.OIDC_GROUP_ROLES and not identity.roles:
+    if settings.SSO_GROUP_ROLES and not identity.roles:
         raise SignInError(NO_ROLE)
     person = _make_person(identity)
     person.save()
@@ -99,11 +101,11 @@ def _make_person(identity: Identity) -> User:
 
 
 def follow_groups(person: User, identity: Identity) -> None:
-    """Set those roles of a person that OIDC_GROUP_ROLES names; others stay, and superusers too.
+    """Set those roles of a person that SSO_GROUP_ROLES names; others stay, and superusers too.
 
     The last operator keeps that role, which the log says.
     """
-    managed = {role for _, role in settings.OIDC_GROUP_ROLES}
+    managed = {role for _, role in settings.SSO_GROUP_ROLES}
     if not managed or person.is_superuser or not person.is_active:
         return
     with transaction.atomic():

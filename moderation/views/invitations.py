@@ -38,7 +38,7 @@ def invitation_accept(request: HttpRequest, token: str) -> HttpResponse:
         return _render(request, status=410, problem=GONE)
     if request.user.is_authenticated:
         return _render(request, status=409, logged_in=True)
-    if settings.OIDC and request.method == "GET":
+    if settings.SSO and request.method == "GET":
         request.session["invitation"] = invitation.digest  # config/auth/social.py reads it
     if invitation.kind == Invitation.Kind.PASSWORD:
         return _reset(request, invitation)
@@ -46,7 +46,7 @@ def invitation_accept(request: HttpRequest, token: str) -> HttpResponse:
 
 
 def _render(request: HttpRequest, *, status: int = 200, **context: Any) -> HttpResponse:
-    context |= {"oidc": settings.OIDC, "has_password_login": settings.PASSWORD_LOGIN}
+    context |= {"sso": settings.SSO, "has_password_login": settings.PASSWORD_LOGIN}
     return render(request, "account/invitation.html", context, status=status)
 
 

@@ -31,12 +31,13 @@ PUBLIC = {
     "OIDC_CLIENT_ID",
     "OIDC_GROUPS_CLAIM",
     "OIDC_ISSUER",
-    "OIDC_NAME",
     "S3_ACCESS_KEY_ID",
     "S3_KMS_KEY_ID",
+    "SAML_GROUPS_ATTRIBUTE",
     "SCENARIO_API_KEY",  # a user name, which is part of the provider's URLs
     "SENTRY_DSN",  # a URL with a public key
     "SPENDING_LIMIT_PER_DAY",
+    "SSO_NAME",
     "VISION_MODEL",
     "VLM_MODEL",
     "WEB_HOST",

@@ -127,6 +127,22 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Load:
         ({"REKOGNITION_IMAGE_PRICE": "free"}, "REKOGNITION_IMAGE_PRICE"),
         ({"DATABASE_URL": "oracle"}, "DATABASE_URL"),
         ({"REDIS_URL": "localhost"}, "REDIS_URL"),
+        ({"SAML_METADATA": "idp.xml"}, "neither an https address nor the absolute path of a file"),
+        ({"SAML_METADATA": "https://"}, "SAML_METADATA='https://' is not a URL."),
+        (
+            {"SAML_METADATA": "http://id.example/idp", "PUBLIC_URL": "https://loupe.example"},
+            "SAML_METADATA must be an https address or a file",
+        ),
+        (
+            {
+                "SAML_METADATA": "https://id.example/idp",
+                "OIDC_ISSUER": "https://id.example",
+                "OIDC_CLIENT_ID": "loupe",
+                "OIDC_CLIENT_SECRET": "s" * 32,
+            },
+            "Choose one way of single sign-on.",
+        ),
+        ({"PASSWORD_LOGIN": "0"}, "or SAML_METADATA, or nobody can log in."),
     ],
 )
 def test_wrong_setting_is_refused_with_a_message(
@@ -466,6 +482,18 @@ def test_missing_packages_are_not_named_as_something_to_install(
     )
     with pytest.raises(ImproperlyConfigured, match=r"requirements-production\.txt"):
         load(**BUCKET)
+
+
+def test_saml_names_its_missing_packages(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util,
+        "find_spec",
+        lambda name, *rest: None if name == "onelogin" else real(name, *rest),
+    )
+    assert load().SSO is None
+    with pytest.raises(ImproperlyConfigured, match=r"pip install 'django-allauth\[saml\]'"):
+        load(SAML_METADATA="https://id.example/idp?app=loupe")
 
 
 @pytest.mark.parametrize(

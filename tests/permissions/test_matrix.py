@@ -134,6 +134,7 @@ def route_values(
         "<str:uidb36>/<str:key>": "1/nothing",
         "scim/v2/Users/<int:pk>": "scim/v2/Users/999999",
         "sso/<slug:provider_id>": "sso/sso",
+        "saml/<slug:organization_slug>": "saml/sso",
         "factors/passkeys/<int:pk>": "factors/passkeys/999999",
         "(?P<url>.*)$": "nowhere",
         "[\\s\\S]*$": "nowhere",
