@@ -15,6 +15,8 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import httpcore
@@ -45,7 +47,7 @@ class _Effects:
 
 def run_and_kill(function: Callable[[], object], *, at: int) -> tuple[bool, list[str]]:
     """Run the function in a child; return whether it was killed, and its effects until then."""
-    connections.close_all()
+    close_databases()
     reader, writer = os.pipe()
     with warnings.catch_warnings():
         # The live server is a thread of this process. The child uses nothing of it.
@@ -70,6 +72,31 @@ def run_and_kill(function: Callable[[], object], *, at: int) -> tuple[bool, list
     if connection.vendor == "postgresql":
         _wait_for_rollback()
     return code == KILLED, effects
+
+
+def close_databases() -> None:
+    """Close this thread's connections before a fork, and wait until others have closed SQLite's.
+
+    SQLite's locks do not survive a fork: what a child commits next to a connection of a server's
+    thread can get lost.
+    """
+    connections.close_all()
+    if connection.vendor != "sqlite":
+        return
+    name = str(connection.settings_dict["NAME"])
+    for _ in range(300):
+        if name not in _list_open_files():
+            return
+        time.sleep(0.1)
+    raise AssertionError("a thread keeps its connection")
+
+
+def _list_open_files() -> set[str]:
+    found = set()
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(OSError):  # closed meanwhile
+            found.add(os.readlink(link))
+    return found
 
 
 def _wait_for_rollback() -> None:

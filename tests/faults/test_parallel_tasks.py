@@ -7,10 +7,10 @@ import warnings
 from typing import Any
 
 import pytest
-from django.db import connections
 
 from generation.jobs import Job, JobRun
 from generation.models import JobSlot
+from tests.faults.crash import close_databases
 from tests.faults.recovery import assert_invariants, run_until_quiet
 from tests.faults.scenarios import SCENARIOS, World
 from tests.faults.test_crash_points import CORE
@@ -38,7 +38,7 @@ def test_task_on_two_hosts_at_once_has_the_result_of_one(name: str, world: World
 
 def run_side_by_side(job: Job) -> None:
     """Run the job in two processes at once, each with a slot of another host."""
-    connections.close_all()
+    close_databases()
     fork = multiprocessing.get_context("fork")
     start = fork.Barrier(HOSTS, timeout=60)
     hosts = [
