@@ -63,7 +63,8 @@ def build_line(row: Row, cases: Iterable[Case], *, was_run: bool, root: Path) ->
     if missing := [test for test in row.tests if not (root / test.partition("::")[0]).exists()]:
         return Line(row.id, row.goal, NOT_TRIED, f"no such test: {', '.join(missing)}")
     if not was_run:
-        return Line(row.id, row.goal, NOT_TRIED, f"gate {row.gate}: run it with --all")
+        why = "not chosen" if row.gate == "C" else f"gate {row.gate}: run it with --all"
+        return Line(row.id, row.goal, NOT_TRIED, why)
     own = [case for case in cases if _belongs_to(case, row)]
     failed = [case for case in own if case.outcome == "failed"]
     passed = [case for case in own if case.outcome == "passed"]

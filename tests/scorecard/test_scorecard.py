@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -102,3 +104,23 @@ def test_row_prints_what_its_tests_leave_out() -> None:
     )
 
     assert line.figure == "1 passed (less than the goal: not in parallel)"
+
+
+def test_command_reads_the_results_of_earlier_runs(tmp_path: Path) -> None:
+    line = '<testsuites><testsuite><testcase classname="tests.{}" name="test">{}</testcase>'
+    paths = [tmp_path / "quick.xml", tmp_path / "slow.xml"]
+    paths[0].write_text(line.format("soak", "") + "</testsuite></testsuites>")
+    failed = line.format("faults.test_poison", "<failure/>")
+    paths[1].write_text(failed + "</testsuite></testsuites>")
+
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.scorecard", "--read", *map(str, paths)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert re.search(r"^S6 +fail .*1 failed", done.stdout, re.MULTILINE)
+    assert done.stdout.endswith("0 pass, 1 fail, 32 not tried\n")
