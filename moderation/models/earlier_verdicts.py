@@ -49,7 +49,7 @@ def find_same_file(asset: Asset) -> list[EarlierVerdict]:
 
     The same file has the same stored image or the same original. Rejections come first.
     """
-    file = {
+    file: dict[str, Any] = {
         "asset": asset.pk or NOT_STORED,
         "sha256": asset.sha256,
         "source_sha256": asset.source_sha256,
