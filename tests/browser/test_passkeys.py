@@ -94,6 +94,7 @@ def test_export_asks_by_keyboard_and_then_downloads(page_of: PageOf, senior: Use
     page.goto("/decisions/")
     _age(senior)
     page.goto("/exports/decisions.csv")
+    expect(page.get_by_label("Password")).to_be_focused()
     page.keyboard.type(PASSWORD)
     with page.expect_download() as download:
         page.keyboard.press("Enter")
