@@ -23,6 +23,7 @@ from moderation.models import ChainHead
 from moderation.policy_engine import Outcome
 from moderation.services import audit_log, classification, decisions
 from moderation.services.invariants import find_violations
+from tests.conftest import picture
 from tests.faults.recovery import assert_invariants, end_leases
 from tests.faults.scenarios import Fetch, Submit, World
 from tests.generation.pipeline_helpers import ask
@@ -85,7 +86,8 @@ def finish_image_without_asset(world: World, patch: pytest.MonkeyPatch) -> list[
 def store_row_without_files(world: World, patch: pytest.MonkeyPatch) -> list[str]:
     patch.setattr(storing, "_write_files", do_nothing)
     patch.setattr(storing, "_write_again", do_nothing)
-    world.make_review()
+    # The files of other tests stay, so this image must be one that none of them has stored.
+    world.make_review(content=picture(1, size=(163, 121)))
     return find_violations()
 
 
