@@ -311,6 +311,9 @@ SECURE = PUBLIC_URL.startswith("https://")
 RECENT_LOGIN_MINUTES = env.integer("RECENT_LOGIN_MINUTES", 15, low=0, high=1440)
 ACCOUNT_ADAPTER = "config.auth.adapters.AccountAdapter"
 ACCOUNT_REAUTHENTICATION_METHODS = ["password", "mfa"]
+# Successful log-ins count too, and the people of one office begin their day with one address. The
+# limits of failed log-ins are above.
+ACCOUNT_RATE_LIMITS = {"login": "120/m/ip"}
 ACCOUNT_FORMS = {"login": "config.auth.forms.LoginForm"}
 ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_EMAIL_VERIFICATION = "none"
