@@ -247,7 +247,10 @@ class Nginx(Server):
         )
         text = (ROOT / "deploy" / "nginx.conf").read_text()
         for old, new in {
-            "server 127.0.0.1:8000;": " ".join(f"server 127.0.0.1:{port};" for port in upstreams),
+            "server 127.0.0.1:8000 ": " ".join(
+                f"server 127.0.0.1:{port} fail_timeout=2s;" for port in upstreams[:-1]
+            )
+            + f" server 127.0.0.1:{upstreams[-1]} ",
             "listen 80;": f"listen 127.0.0.1:{free_port()};",
             "listen 443 ssl http2;": f"listen 127.0.0.1:{self.port} ssl http2;",
             "/etc/ssl/loupe/fullchain.pem": str(self.folder / "cert.pem"),

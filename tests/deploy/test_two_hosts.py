@@ -190,7 +190,9 @@ def upgrade_and_roll_back(
     # Old code with the new database, new code beside it.
     site.import_image(first, 2)
     wait_for_decision(moderator)
-    answers = {operator.http.get(f"/static/{NEXT_FILE}").status_code for _ in range(8)}
+    file = f"/static/{NEXT_FILE}"
+    wait_until(lambda: operator.http.get(file).status_code == 200, "the host is asked again")
+    answers = {operator.http.get(file).status_code for _ in range(8)}
     assert answers == {200}, "the proxy asks the other host for a file that one does not have"
 
     second.stop()

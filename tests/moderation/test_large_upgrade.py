@@ -16,6 +16,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
+from generation.core.storage import asset_name, thumbnail_name
 from moderation.models import Review, chain
 from moderation.services.invariants import find_violations
 
@@ -108,6 +109,9 @@ def _fill(released: Any) -> None:
         (_review(i, asset, policy, person, now) for i, asset in enumerate(assets)),
     )
     _add_decisions(released, reviews[:DECIDED], policy, person, now)
+    rejected = reviews[1:DECIDED:2]
+    named = ({"category": "gambling", "asset_id": review.asset_id} for review in rejected)
+    _add(released, "moderation", "NamedCategory", named)
     runs = _add(
         released,
         "moderation",
@@ -204,8 +208,8 @@ def _asset(number: int, requests: list[Any]) -> dict[str, Any]:
         origin = {"source": "txt2img", "request_id": requests[number // 4].pk, "position": position}
     return {
         **origin,
-        "rendition": f"r/{digest}.webp",
-        "thumbnail": f"t/{digest}.webp",
+        "rendition": asset_name(digest, "webp"),
+        "thumbnail": thumbnail_name(digest),
         "preview": "data:image/webp;base64,",
         "image_type": "webp",
         "width": 512,
