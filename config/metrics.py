@@ -50,7 +50,7 @@ def show_metrics(request: HttpRequest) -> HttpResponse:
     registry = CollectorRegistry()
     registry.register(DATABASE)
     if VARIABLE in os.environ:
-        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # its own
+        MultiProcessCollector(registry)
     else:
         registry.register(REQUESTS)
         registry.register(SECONDS)

@@ -37,7 +37,7 @@ def prepare() -> None:
     own.mkdir(exist_ok=True)
     os.environ[VARIABLE] = str(own)
     # The client has chosen at its import, which may be long ago.
-    values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]  # its own
+    values.ValueClass = values.MultiProcessValue()
 
 
 def _make_base() -> Path:

@@ -89,6 +89,7 @@ TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES", "127.0.0.1,::1")
 
 INSTALLED_APPS = [
     "config",
+    "django_q",  # before generation, which replaces its admin pages
     "moderation",
     "generation",
     "generation.sandbox",
@@ -109,7 +110,6 @@ INSTALLED_APPS = [
     "allauth.socialaccount.providers.saml",
     "csp",
     "django_htmx",
-    "django_q",
     "django_structlog",
 ]
 
@@ -320,8 +320,8 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_SESSION_REMEMBER = True
 PASSWORD_LOGIN = env.boolean("PASSWORD_LOGIN", default=True)
-# Single sign-on: the identity provider that people log in at, or None.
-SSO: dict[str, str] | None = None
+# Single sign-on: the identity provider that people log in at; empty without one.
+SSO: dict[str, str] = {}
 SSO_NAME = env.text("SSO_NAME", "single sign-on")
 SSO_GROUP_ROLES = env.pairs("SSO_GROUP_ROLES", choices=ROLES)
 SSO_CREATE_ACCOUNTS = env.boolean("SSO_CREATE_ACCOUNTS", default=False)

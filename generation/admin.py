@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import django_q.admin  # noqa: F401  # registers its admins, which are replaced below
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
@@ -489,8 +488,7 @@ class ScheduleAdmin(QueueAdmin):
 
 
 def replace(model: type[Model], by: type[QueueAdmin]) -> None:
-    if admin.site.is_registered(model):
-        admin.site.unregister(model)
+    admin.site.unregister(model)
     admin.site.register(model, by)
 
 

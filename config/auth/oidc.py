@@ -38,7 +38,7 @@ class IdentityProvider(OpenIDConnectOAuth2Adapter):
     @property
     def openid_config(self) -> dict[str, Any]:
         config: dict[str, Any] = super().openid_config
-        if settings.SSO is None or config.get("issuer") != settings.SSO["issuer"]:
+        if config.get("issuer") != settings.SSO["issuer"]:
             raise OAuth2Error(f"The provider calls itself {config.get('issuer')!r}.")
         return config
 
@@ -59,7 +59,7 @@ def _guard(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     @never_cache
     @require_safe
     def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        is_on = settings.SSO is not None and settings.SSO["provider"] == PROVIDER
+        is_on = settings.SSO.get("provider") == PROVIDER
         if not is_on or kwargs.get("provider_id", PROVIDER) != PROVIDER:
             raise Http404
         try:
@@ -92,7 +92,7 @@ def leave(request: HttpRequest, url: str) -> HttpResponse:
     The question may follow a form, and ``form-action`` of the Content Security Policy forbids forms
     to be redirected to other sites.
     """
-    return render(request, "account/leave.html", {"url": url, "name": settings.SSO["name"]})  # type: ignore[index]  # _guard
+    return render(request, "account/leave.html", {"url": url, "name": settings.SSO["name"]})
 
 
 def find_next(request: HttpRequest, default: str) -> str:

@@ -111,7 +111,7 @@ def _guard(*methods: str) -> Callable[..., Callable[..., HttpResponse]]:
         @never_cache
         @require_http_methods(methods)
         def wrapper(request: HttpRequest, organization_slug: str = SLUG) -> HttpResponse:
-            is_on = settings.SSO is not None and settings.SSO["provider"] == "saml"
+            is_on = settings.SSO.get("provider") == "saml"
             if not is_on or organization_slug != SLUG:
                 raise Http404
             # The library compares addresses with the header as the proxy sent it.

@@ -101,9 +101,7 @@ def _read_identity(sociallogin: Any, claims: dict[str, Any]) -> Identity:
 
 def _confirm(request: HttpRequest, sociallogin: Any, claims: dict[str, Any]) -> None:
     if not request.user.is_authenticated or sociallogin.user != request.user:
-        raise PermissionDenied(
-            f"You are another person at {settings.SSO['name']} than here."  # type: ignore[index]
-        )
+        raise PermissionDenied(f"You are another person at {settings.SSO['name']} than here.")
     if time.time() - float(claims.get("auth_time", time.time())) > FRESH:
         raise PermissionDenied("The identity provider did not ask who you are. Log out there.")
     recent_login.note_login(request)

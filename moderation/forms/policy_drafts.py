@@ -85,7 +85,7 @@ class CategoryRuleForm(forms.Form):
         return {name: self.cleaned_data[name] for name in LIMITS}
 
 
-class _RowFormSet(BaseInlineFormSet):  # type: ignore[type-arg]  # generic only in the stubs
+class _RowFormSet(BaseInlineFormSet[Any, Policy, Any]):
     """Rows with a sentence for two rows of the same kind."""
 
     def get_unique_error_message(self, unique_check: Any) -> str:

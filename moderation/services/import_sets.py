@@ -181,8 +181,12 @@ def _open_archive(file: IO[bytes], size: int) -> zipfile.ZipFile:
     _check_directory(file, size)
     try:
         archive = zipfile.ZipFile(file)
-    # zipfile raises the last three for newer formats, names that do not decode, and short records.
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
+    except (
+        zipfile.BadZipFile,
+        NotImplementedError,  # a newer version of the format
+        ValueError,  # a name that does not decode
+        struct.error,  # a record that ends early
+    ):
         raise ArchiveRefusedError("The archive is damaged.") from None
     members = archive.infolist()
     if len(members) > ARCHIVE_MEMBERS:

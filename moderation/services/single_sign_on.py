@@ -50,7 +50,7 @@ def read_groups(claims: Mapping[str, Any]) -> frozenset[str]:
 
     Raises SignInError if the provider says that it left them out.
     """
-    name = settings.SSO["groups"]  # type: ignore[index]  # there is a claim, so there is a provider
+    name = settings.SSO["groups"]
     if name in claims.get("_claim_names", {}) or claims.get("hasgroups") or OVERAGE_LINK in claims:
         raise SignInError(OVERAGE)
     found = claims.get(name) or []
