@@ -32,6 +32,7 @@ from moderation.models import Policy, Review
 from moderation.presenters import evidence_matrix
 from moderation.services import sealing
 from tests import database
+from tests.missing import skip_unless_required
 
 # Python's own 700 objects make it look through 400,000 of modules and tests all the time, which was
 # a fifth of the suite's processor time.
@@ -339,6 +340,4 @@ def browser_path() -> str:
 
             expect.set_options(timeout=BROWSER_TIMEOUT)
             return path
-    if os.environ.get("REQUIRE_BROWSER") == "1":
-        pytest.fail("REQUIRE_BROWSER=1, but no Chromium is installed.")
-    pytest.skip("no Chromium is installed; REQUIRE_BROWSER=1 makes this a failure")
+    skip_unless_required("no Chromium is installed", "REQUIRE_BROWSER")

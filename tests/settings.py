@@ -64,11 +64,11 @@ if os.environ.get("TEST_S3_ENDPOINT_URL"):
     }
 
 # Imported here because the variables above must be set first.
-from config.settings import *  # noqa: E402, F403  # settings are one flat namespace
-from config.settings import CACHES as _CACHES  # noqa: E402  # as above
-from config.settings import DATA_DIR, DATABASES, REDIS_URL  # noqa: E402  # as above
-from config.settings import INSTALLED_APPS as _APPS  # noqa: E402  # as above
-from config.settings import STORAGES as _STORAGES  # noqa: E402  # as above
+from config.settings import *
+from config.settings import CACHES as _CACHES
+from config.settings import DATA_DIR, DATABASES, REDIS_URL
+from config.settings import INSTALLED_APPS as _APPS
+from config.settings import STORAGES as _STORAGES
 
 ALLOWED_HOSTS = ["*"]
 INSTALLED_APPS = [*_APPS, "tests.database"]  # with its own flush

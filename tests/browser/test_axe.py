@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from moderation.models import (
     Verdict,
 )
 from moderation.services import decisions, policies, prompt_trials, trials
+from tests.missing import skip_unless_required
 from tests.moderation.page_helpers import store_classification_summary
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -110,9 +110,7 @@ PLAIN = [
 def axe() -> str:
     if AXE.is_file():
         return AXE.read_text()
-    if os.environ.get("REQUIRE_NODE") == "1":
-        pytest.fail("REQUIRE_NODE=1, but axe-core is not installed in tests/clients.")
-    pytest.skip("axe-core is not installed in tests/clients; REQUIRE_NODE=1 makes this a failure")
+    skip_unless_required("axe-core is not installed in tests/clients", "REQUIRE_NODE")
 
 
 @pytest.fixture

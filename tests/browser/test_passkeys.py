@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -13,7 +12,9 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from playwright.sync_api import Page, expect
 
+from config.auth.sessions import SessionStore
 from tests.conftest import PASSWORD
+from tests.log_ins import age_log_in
 
 pytestmark = pytest.mark.django_db(transaction=True)
 PageOf = Callable[..., Page]
@@ -57,7 +58,7 @@ def test_passkey_is_added_logs_in_and_confirms(
     page.get_by_role("button", name="Log in with a passkey").click()
     expect(page.get_by_role("heading", name="Sessions")).to_be_visible()
 
-    _age(senior)
+    _age_log_ins()
     page.goto("/factors/recovery-codes/new/")
     expect(page.get_by_role("heading", name="Is it you?")).to_be_visible()
     page.get_by_role("link", name="Use a passkey").click()
@@ -92,7 +93,7 @@ def test_app_is_set_up_and_password_then_needs_a_code(page_of: PageOf, senior: U
 def test_export_asks_by_keyboard_and_then_downloads(page_of: PageOf, senior: User) -> None:
     page = page_of(senior)
     page.goto("/decisions/")
-    _age(senior)
+    _age_log_ins()
     page.goto("/exports/decisions.csv")
     expect(page.get_by_label("Password")).to_be_focused()
     page.keyboard.type(PASSWORD)
@@ -102,16 +103,6 @@ def test_export_asks_by_keyboard_and_then_downloads(page_of: PageOf, senior: Use
     expect(page.get_by_role("heading", name="Your download starts")).to_be_visible()
 
 
-def _age(user: User) -> None:
-    """Make the log-in of all sessions an hour older."""
-    from importlib import import_module
-
-    from django.conf import settings
-
-    from generation.core.recent_login import SESSION_KEY
-
-    store: Any = import_module(settings.SESSION_ENGINE).SessionStore
+def _age_log_ins() -> None:
     for row in Session.objects.all():
-        session = store(row.session_key)
-        session[SESSION_KEY] = int(time.time()) - 3600
-        session.save()
+        age_log_in(SessionStore(row.session_key))

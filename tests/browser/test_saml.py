@@ -15,10 +15,10 @@ from playwright.sync_api import Page, expect
 
 from config.auth.saml_settings import build_saml_provider
 from config.auth.sessions import SessionStore
-from generation.core.recent_login import SESSION_KEY
 from moderation.models import Invitation
 from tests.config.auth.saml_provider import run_provider
 from tests.config.auth.test_saml import SSO
+from tests.log_ins import age_log_in
 
 
 @pytest.mark.django_db(transaction=True)
@@ -59,6 +59,4 @@ def _age_log_in(page: Page) -> None:
         for cookie in page.context.cookies()
         if cookie["name"] == django_settings.SESSION_COOKIE_NAME
     ]
-    session = SessionStore(key)
-    session[SESSION_KEY] -= 3600
-    session.save()
+    age_log_in(SessionStore(key))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.config.worker_settings import *  # noqa: F403  # settings are one flat namespace
+from tests.config.worker_settings import *
 from tests.config.worker_settings import Q_CLUSTER as _CLUSTER
 
 Q_CLUSTER = {**_CLUSTER, "recycle": 1, "timeout": 1}

@@ -19,8 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.missing import skip_unless_required
 from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,9 +35,7 @@ def find_program(name: str) -> str:
     path = str(newest[0]) if newest else shutil.which(name, path=f"{os.environ['PATH']}:{SEARCHED}")
     if path:
         return path
-    if os.environ.get("REQUIRE_SERVERS") == "1":
-        pytest.fail(f"REQUIRE_SERVERS=1, but {name} is not installed.")
-    pytest.skip(f"{name} is not installed; REQUIRE_SERVERS=1 makes this a failure")
+    skip_unless_required(f"{name} is not installed", "REQUIRE_SERVERS")
 
 
 def is_listening(port: int) -> bool:

@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 
+from tests.missing import skip_unless_required
 from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -163,6 +164,4 @@ def node_path() -> str:
     if path and (NODE_CLIENTS / "node_modules" / "novita-sdk").is_dir():
         return path
     missing = "the packages of tests/clients are not installed" if path else "Node is not installed"
-    if os.environ.get("REQUIRE_NODE") == "1":
-        pytest.fail(f"REQUIRE_NODE=1, but {missing}.")
-    pytest.skip(f"{missing}; REQUIRE_NODE=1 makes this a failure")
+    skip_unless_required(missing, "REQUIRE_NODE")

@@ -158,8 +158,8 @@ def _wrap_calls(effects: _Effects) -> None:
         effects.happen("answer")
         return response
 
-    httpcore.ConnectionPool.handle_request = handle_request  # type: ignore[method-assign]  # counted
-    httpcore.AsyncConnectionPool.handle_async_request = handle_async_request  # type: ignore[method-assign]  # counted
+    httpcore.ConnectionPool.handle_request = handle_request
+    httpcore.AsyncConnectionPool.handle_async_request = handle_async_request
 
 
 def _trace_sqlite(raw: Any, effects: _Effects) -> None:
@@ -183,5 +183,5 @@ def _count_postgres(effects: _Effects) -> None:
             effects.happen(f"commit {str(query)[:60]}")
         return execute(self, query, *args, **kwargs)
 
-    psycopg.Connection.commit = counted_commit  # type: ignore[method-assign]  # counted
-    psycopg.Cursor.execute = counted_execute  # type: ignore[method-assign]  # counted
+    psycopg.Connection.commit = counted_commit
+    psycopg.Cursor.execute = counted_execute

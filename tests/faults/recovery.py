@@ -1,4 +1,4 @@
-"""What happens after a crash: leases end, and the jobs run until nothing is due."""
+"""The recovery after a crash: leases end, and the jobs run until nothing is due."""
 
 from __future__ import annotations
 

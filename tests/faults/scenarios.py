@@ -87,7 +87,7 @@ Status = GenerationRequest.Status
 
 @dataclass
 class World:
-    """What the scenarios work with."""
+    """The people, settings and servers that the scenarios work with."""
 
     make_asset: Callable[..., Asset]
     make_review: Callable[..., Review]

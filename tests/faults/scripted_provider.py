@@ -36,7 +36,7 @@ class Accepted:
 
 @dataclass
 class Books:
-    """What the provider knows. Survives every crash of ours."""
+    """The memory of the provider. Survives every crash of ours."""
 
     tasks: dict[str, Accepted] = field(default_factory=dict)
     answers: list[str] = field(default_factory=list)  # the next ones; none left: accept

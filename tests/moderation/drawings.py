@@ -7,13 +7,13 @@ any category of the taxonomy is recognised.
 from __future__ import annotations
 
 import io
-import os
 import re
 import struct
 from pathlib import Path
 
-import pytest
 from PIL import Image
+
+from tests.missing import skip_unless_required
 
 FOLDER = Path("/usr/share/openclipart/png")
 FLAGS, PEOPLE = "signs_and_symbols/flags/", "people/"
@@ -27,9 +27,7 @@ def list_drawings() -> list[str]:
     paths = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.png"))
     if paths:
         return [path for path in paths if not path.startswith(LEFT_OUT)]
-    if os.environ.get("REQUIRE_PICTURES") == "1":
-        pytest.fail("REQUIRE_PICTURES=1, but openclipart-png is not installed.")
-    pytest.skip("openclipart-png is not installed; REQUIRE_PICTURES=1 makes this a failure")
+    skip_unless_required("openclipart-png is not installed", "REQUIRE_PICTURES")
 
 
 def render(name: str) -> bytes | None:

@@ -281,7 +281,7 @@ def _read_kept(released: Any) -> dict[str, list[Any]]:
 
 # --- Readers ---
 class _Pages:
-    """What the readers saw."""
+    """The reads and the errors of all readers."""
 
     def __init__(self) -> None:
         self.count, self.errors = 0, list[str]()

@@ -79,7 +79,7 @@ def test_interrupted_scan_goes_on_where_it_stopped(make_review: Callable[..., Re
 
 
 def test_forecast_names_the_day_on_which_the_reserve_is_reached(settings: object) -> None:
-    settings.STORAGE_RESERVE = 1000  # type: ignore[attr-defined]  # pytest-django's wrapper
+    settings.STORAGE_RESERVE = 1000
     for days_ago, size in ((4, 1000), (0, 5000)):
         add_usage(days_ago, size)
     StorageReport.objects.create(host="a", free_bytes=11_000, seen_at=timezone.now())

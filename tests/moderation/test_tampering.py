@@ -452,7 +452,7 @@ DETECTED = [
     Tampering("rules in force", run("UPDATE moderation_policyrule SET reject_at = NULL")),
     Tampering("setting in force", lambda: Policy.objects.update(may_approve=False)),
     Tampering("activation added", add_activation, drops=False),
-    Tampering("activations deleted", lambda: PolicyActivation.objects.last().delete()),  # type: ignore[union-attr]  # there is one
+    Tampering("activations deleted", lambda: PolicyActivation.objects.last().delete()),
     Tampering("activation's reason", lambda: PolicyActivation.objects.update(reason="x")),
     Tampering("verifications deleted", lambda: Verification.objects.all().delete()),
     Tampering("verification's head", lambda: Verification.objects.update(head="0" * 64)),

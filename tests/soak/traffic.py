@@ -88,7 +88,7 @@ class Traffic:
             except RuntimeError as error:  # another status than 200
                 self.answers[f"desk: {str(error).partition('answered ')[2][:3] or error}"] += 1
             finally:
-                person.send.connection.close()  # type: ignore[attr-defined]  # of OverHttp
+                person.send.connection.close()
 
     def _decide_until_broken(self, person: Person) -> None:
         while not self.stop.wait(1):

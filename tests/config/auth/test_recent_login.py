@@ -12,10 +12,10 @@ from axes.models import AccessAttempt
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
-from generation.core.recent_login import SESSION_KEY
 from generation.models import ApiKey
 from moderation.models import Invitation, TeamEvent
 from tests.conftest import PASSWORD
+from tests.log_ins import age_log_in
 from tests.moderation.page_helpers import ClientOf
 
 pytestmark = pytest.mark.django_db
@@ -28,9 +28,7 @@ def stale(client_of: ClientOf) -> Callable[[User], Client]:
 
     def make(user: User) -> Client:
         client = client_of(user)
-        session = client.session
-        session[SESSION_KEY] -= 16 * 60
-        session.save()
+        age_log_in(client.session, seconds=16 * 60)
         return client
 
     return make
@@ -142,9 +140,7 @@ def test_passwords_and_cookies_are_not_kept_in_the_session(
     moderator.refresh_from_db()
     assert moderator.check_password(PASSWORD)
 
-    session = client.session
-    session[SESSION_KEY] -= 3600
-    session.save()
+    age_log_in(client.session)
     find_question(
         client.post(
             "/admin/auth/group/add/", {"name": "x"}, headers={"Authorization": "Basic c2VjcmV0"}

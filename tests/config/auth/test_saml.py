@@ -17,10 +17,10 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 
 from config.auth.saml_settings import build_saml_provider
-from generation.core.recent_login import SESSION_KEY
 from moderation.models import Invitation
 from tests.config.auth.saml_provider import SamlProvider, read_form, run_provider
 from tests.config.auth.test_single_sign_on import find_way, is_logged_in, list_roles
+from tests.log_ins import age_log_in
 from tests.moderation.page_helpers import ClientOf
 
 pytestmark = [
@@ -293,9 +293,7 @@ def test_question_again_needs_a_fresh_log_in_there(
     operator.set_unusable_password()
     operator.save()
     client = client_of(operator)
-    session = client.session
-    session[SESSION_KEY] -= 3600
-    session.save()
+    age_log_in(client.session)
     provider.authenticated_at = time.time() - age
     question = client.post("/team/invitations/", {"roles": ["moderator"]})
     assert question["Location"].startswith("/reauthenticate/saml/?")

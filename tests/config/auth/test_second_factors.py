@@ -13,10 +13,10 @@ from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.contrib.auth.models import User
 from django.test import Client
 
-from generation.core.recent_login import SESSION_KEY
 from generation.models import ApiKey
 from moderation.models import TeamEvent
 from tests.conftest import PASSWORD
+from tests.log_ins import age_log_in
 from tests.moderation.page_helpers import ClientOf
 
 pytestmark = pytest.mark.django_db
@@ -97,9 +97,7 @@ def test_recovery_code_works_once(with_app: User) -> None:
 
 def test_code_confirms_who_one_is(client_of: ClientOf, with_app: User) -> None:
     client = client_of(with_app)
-    session = client.session
-    session[SESSION_KEY] -= 3600
-    session.save()
+    age_log_in(client.session)
     answer = client.post("/reauthenticate/code/?next=/queues/", {"code": make_code()})
     assert answer["Location"] == "/queues/"
     assert client.get("/exports/decisions.csv").status_code == 200
@@ -107,9 +105,7 @@ def test_code_confirms_who_one_is(client_of: ClientOf, with_app: User) -> None:
 
 def test_factors_change_only_after_a_recent_log_in(client_of: ClientOf, with_app: User) -> None:
     client = client_of(with_app)
-    session = client.session
-    session[SESSION_KEY] -= 3600
-    session.save()
+    age_log_in(client.session)
     for path in ("/factors/app/removal/", "/factors/passkeys/new/", "/factors/recovery-codes/new/"):
         assert client.get(path)["Location"].startswith("/reauthenticate/?")
 

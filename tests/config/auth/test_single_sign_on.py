@@ -24,6 +24,7 @@ from config.env import pairs
 from generation.core.recent_login import SESSION_KEY
 from moderation.models import Invitation, TeamEvent
 from moderation.roles import ROLES
+from tests.log_ins import age_log_in
 from tests.moderation.page_helpers import ClientOf
 
 pytestmark = [
@@ -325,9 +326,7 @@ def test_single_sign_on_again_continues_a_form(
     operator.set_unusable_password()
     operator.save()
     client = client_of(operator)
-    session = client.session
-    session[SESSION_KEY] -= 3600
-    session.save()
+    age_log_in(client.session)
     question = client.post("/team/invitations/", {"roles": ["moderator"]})
     assert question["Location"].startswith("/reauthenticate/sso/?")
 

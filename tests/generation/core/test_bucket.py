@@ -239,42 +239,43 @@ def test_missing_bucket_is_not_a_missing_file(moto: Moto) -> None:
     assert caught.value.fault == BucketFault.NO_BUCKET
 
 
-def test_after_silence_requests_fail_at_once_until_one_succeeds(
-    proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def silent(proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch) -> BucketStorage:
+    """Return a storage whose server did not respond, and responds again."""
     monkeypatch.setattr(bucket, "PAUSE", 1000.0)
     files = buckets.make_storage(proxy.url)
     with proxy.failing("hang"), pytest.raises(BucketError):
         files.probe()
+    return files
+
+
+def test_after_silence_requests_fail_at_once_until_one_succeeds(
+    silent: BucketStorage, proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = proxy.requests
 
     with pytest.raises(BucketError):
-        files.probe()
+        silent.probe()
     assert proxy.requests == asked
 
-    monkeypatch.setattr(bucket.time, "monotonic", lambda: files._silent_until)
-    files.probe()
-    files.probe()
+    monkeypatch.setattr(bucket.time, "monotonic", lambda: silent._silent_until)
+    silent.probe()
+    silent.probe()
     assert proxy.requests > asked
 
 
 def test_signing_a_url_does_not_end_a_silence_and_a_missing_object_does(
-    proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+    silent: BucketStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bucket, "PAUSE", 1000.0)
-    files = buckets.make_storage(proxy.url)
-    with proxy.failing("hang"), pytest.raises(BucketError):
-        files.probe()
-
-    assert files.sign_public_url(NAME, method="GET", headers={})
+    assert silent.sign_public_url(NAME, method="GET", headers={})
     with pytest.raises(BucketError):
-        files.probe()
+        silent.probe()
 
     later = bucket.time.monotonic() + 2000
     monkeypatch.setattr(bucket.time, "monotonic", lambda: later)
     with pytest.raises(FileNotFoundError):
-        files.size(NAME)
-    files.probe()
+        silent.size(NAME)
+    silent.probe()
 
 
 def test_server_that_is_away_is_unreachable_and_comes_back(quick: None) -> None:

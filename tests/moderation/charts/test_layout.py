@@ -42,7 +42,7 @@ def make_hours(count: int) -> TimeAxis:
 
 def make_lines(*series: Series, **options: object) -> LineChart:
     axis = make_hours(len(series[0].values))
-    return LineChart(name="n", title="T", summary="S.", axis=axis, series=series, **options)  # type: ignore[arg-type]  # options of each test
+    return LineChart(name="n", title="T", summary="S.", axis=axis, series=series, **options)
 
 
 @pytest.mark.parametrize(

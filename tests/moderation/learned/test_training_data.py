@@ -1,4 +1,4 @@
-"""Which decisions are labels, and of what."""
+"""The decisions that are labels, and their categories."""
 
 from __future__ import annotations
 
