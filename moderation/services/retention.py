@@ -203,12 +203,14 @@ def _run_rule(rule: RetentionRule, go_on: Callable[[], bool]) -> None:
 
 
 def _purge_and_count(rule: RetentionRule, held: QuerySet[RetentionRule], extent: Extent) -> bool:
-    """Mark and count the next images. Return False if none is left or the rule was taken away."""
+    """Mark and count the next images; return whether there were any."""
     with transaction.atomic():
+        # First, because it locks the rule: from here on, nobody can switch it off or take it over.
+        if not held.update(due_at=timezone.now() + LEASE):
+            return False
         count = _purge_batch(find_due(rule).exclude(is_in_use()), extent)
-        return bool(
-            count and held.update(purged=F("purged") + count, due_at=timezone.now() + LEASE)
-        )
+        held.update(purged=F("purged") + count)
+    return count > 0
 
 
 def _purge_batch(rows: QuerySet[Asset], extent: Extent) -> int:
