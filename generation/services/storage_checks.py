@@ -190,7 +190,7 @@ def refresh_report() -> StorageReport:
             found["error"] = _explain_low_space(free)
     except StorageUnavailableError as error:
         found |= {"error": str(error), "failed_at": before.failed_at or now}
-    except Exception as error:  # clients of object stores raise their own errors
+    except OSError as error:
         found |= {"error": explain_error(error), "failed_at": before.failed_at or now}
     report, _ = StorageReport.objects.update_or_create(host=HOST, defaults=found)
     _log_change(before, report)

@@ -134,9 +134,7 @@ def _write_files(contents: Mapping[str, bytes]) -> None:
         storage_checks.ensure_room(sum(len(content) for content in contents.values()))
         for name, content in contents.items():
             files.save(name, ContentFile(content))
-    except StorageUnavailableError:
-        raise
-    except Exception as error:  # clients of object stores raise their own errors
+    except OSError as error:
         raise StorageUnavailableError(storage_checks.explain_error(error)) from error
 
 

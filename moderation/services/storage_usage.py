@@ -69,7 +69,7 @@ def _run_scan(scan: StorageScan, go_on: Callable[[], bool]) -> None:
                 kept = mine.update(position=scan.position, counts=scan.counts, due_at=due_at)
                 if not kept or not may_go_on:
                     return
-    except Exception as error:  # clients of object stores raise their own errors
+    except OSError as error:
         mine.update(
             due_at=timezone.now() + timedelta(minutes=10),
             error=f"The storage could not be read ({type(error).__name__}).",
