@@ -273,7 +273,7 @@ class BucketStorage(AssetStorage, S3Storage):
             Config=self.transfer_config,
         )
 
-    # --- Beyond the interface of Django ---
+    # --- AssetStorage ---
     def count_free_bytes(self) -> None:
         return None
 

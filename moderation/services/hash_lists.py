@@ -116,6 +116,7 @@ def search_value(value: bytes, *, within: int = image_search.WIDE) -> list[Found
     return [*_find_equal([value]), *_find_near(value, within)]
 
 
+# Many installations use no list: one light query then replaces two.
 _LIST_IN_USE = PreparedQuery(lambda: HashList.objects.filter(is_active=True).only("pk")[:1])
 
 

@@ -41,7 +41,7 @@ def list_applied_migrations() -> list[str]:
 
 
 def list_unknown_migrations(applied: Iterable[str]) -> list[str]:
-    """Return those of installed apps that this version of Loupe does not have."""
+    """Return the migrations of installed apps that this version of Loupe does not have."""
     known = {f"{app}.{name}" for app, name in MigrationLoader(None).disk_migrations}
     apps = {migration.partition(".")[0] for migration in known}
     return sorted(name for name in {*applied} - known if name.partition(".")[0] in apps)
