@@ -488,7 +488,9 @@ class ScheduleAdmin(QueueAdmin):
 
 
 def replace(model: type[Model], by: type[QueueAdmin]) -> None:
-    admin.site.unregister(model)
+    # With Redis, django-q2 does not register the table of its database queue.
+    if admin.site.is_registered(model):
+        admin.site.unregister(model)
     admin.site.register(model, by)
 
 
