@@ -1,4 +1,4 @@
-"""Jinja2 environment for the parts that every decision renders (docs/adr/0013)."""
+"""Jinja2 environment for charts and the parts that every decision renders (docs/adr/0013)."""
 
 from __future__ import annotations
 

@@ -162,7 +162,7 @@ TEMPLATES = [
             ],
         },
     },
-    # The desk's panel, which every decision renders (docs/adr/0013).
+    # Charts, and the desk's panel, which every decision renders (docs/adr/0013).
     {
         "BACKEND": "django.template.backends.jinja2.Jinja2",
         "DIRS": [BASE_DIR / "templates" / "jinja2"],

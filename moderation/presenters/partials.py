@@ -1,4 +1,4 @@
-"""Parts of the desk that every decision renders, as Jinja2 templates (config/jinja.py)."""
+"""Parts of pages as Jinja2 templates: what every decision renders, and charts (config/jinja.py)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from moderation import taxonomy
 from moderation.queues import Queue
 
 
-def render_part(name: str, context: Mapping[str, Any]) -> SafeString:
-    """Render ``templates/jinja2/desk/<name>.html``."""
+def render_part(name: str, context: Mapping[str, Any], *, folder: str = "desk") -> SafeString:
+    """Render ``templates/jinja2/<folder>/<name>.html``."""
     # Escaped by Jinja2.
-    return mark_safe(render_to_string(f"desk/{name}.html", dict(context), using="jinja2"))
+    return mark_safe(render_to_string(f"{folder}/{name}.html", dict(context), using="jinja2"))
 
 
 def render_hidden_fields(request: HttpRequest, queue: Queue | None) -> SafeString:

@@ -6,7 +6,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django import template
-from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.html import format_html_join
@@ -74,7 +73,7 @@ def chart(figure: Chart, *, title: bool = True) -> SafeString:
         "table": build_table(figure),
         "has_title": title,
     }
-    return render_to_string(f"charts/{name}.html", parts)
+    return render_part(name, parts, folder="charts")
 
 
 @register.simple_tag

@@ -1,7 +1,8 @@
 """Charts as data: pure descriptions, and functions that lay them out for SVG.
 
 Describe a chart (``charts.py``), and print it with ``{% chart figure %}`` of the template library
-``desk``. ``layout.draw`` returns shapes with coordinates; ``templates/charts/`` prints them::
+``desk``. ``layout.draw`` returns shapes with coordinates, and ``templates/jinja2/charts/`` prints
+them::
 
     LineChart(
         name="arrivals",  # a slug, unique in the page
