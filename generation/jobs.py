@@ -25,6 +25,7 @@ from django_q.brokers import Broker, get_broker
 from django_q.conf import Conf
 from django_q.tasks import async_task
 
+from generation.core.db.prepared.query import PreparedQuery
 from generation.core.log_context import bound_contextvars
 from generation.core.tracing import note_error, start_span
 from generation.models.job_slots import JobSlot
@@ -200,10 +201,13 @@ def wake(name: str) -> None:
     transaction.on_commit(send)
 
 
+_SLOTS = PreparedQuery(lambda name: JobSlot.objects.filter(name=name), name=str)
+
+
 def send_wakeup(name: str) -> bool:
     """Send a message unless one is on its way or every slot is taken; True if one was sent."""
     found, now = find(name), timezone.now()
-    rows = {(row.host, row.number): row for row in JobSlot.objects.filter(name=name)}
+    rows = {(row.host, row.number): row for row in _SLOTS.rows(name=name)}
     wakeup = rows.pop((JobSlot.ANY_HOST, 0), None)
     if wakeup is None:
         wakeup, _ = JobSlot.objects.get_or_create(name=name, host=JobSlot.ANY_HOST)

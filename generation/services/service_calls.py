@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 
+from generation.core.db.prepared.query import insert
 from generation.models import ServiceCall
 
 
@@ -39,11 +40,13 @@ def record_calls(
 ) -> None:
     """Note calls with the same outcome. ``milliseconds`` is the duration of one, ``cost`` USD."""
     if count:
-        ServiceCall.objects.create(
-            service=service,
-            kind=kind,
-            outcome=outcome,
-            count=count,
-            milliseconds=milliseconds,
-            cost=cost,
+        insert(
+            ServiceCall(
+                service=service,
+                kind=kind,
+                outcome=outcome,
+                count=count,
+                milliseconds=milliseconds,
+                cost=cost,
+            )
         )

@@ -138,9 +138,15 @@ def _write_files(contents: Mapping[str, bytes]) -> None:
         raise StorageUnavailableError(storage_checks.explain_error(error)) from error
 
 
+_PURGED = PreparedQuery(
+    lambda sha256: Asset.objects.filter(sha256=sha256, purged_at__isnull=False).only("pk")[:1],
+    sha256=str,
+)
+
+
 def _write_again(sha256: str, contents: Mapping[str, bytes]) -> None:
     """Write the files again if they were removed with another image of the same content."""
-    if Asset.objects.filter(sha256=sha256, purged_at__isnull=False).exists():
+    if _PURGED.row(sha256=sha256) is not None:
         _write_files(contents)
 
 

@@ -46,13 +46,21 @@ def remote() -> dict[str, RemoteClassifier]:
     }
 
 
+def is_remote(slug: str) -> bool:
+    """Return whether a classifier is remote; False for a removed one."""
+    try:
+        return isinstance(get(slug), RemoteClassifier)
+    except LookupError:
+        return False
+
+
 def get_stage(slug: str) -> Stage:
     """Return the stage in which a classifier runs; REMOTE for a removed one."""
     try:
         classifier = get(slug)
     except LookupError:
         return Stage.REMOTE
-    usual = Stage.REMOTE if isinstance(classifier, RemoteClassifier) else Stage.LOCAL
+    usual = Stage.REMOTE if is_remote(slug) else Stage.LOCAL
     return Stage(getattr(classifier, "stage", usual))
 
 

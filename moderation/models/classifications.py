@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from generation.core.db.prepared.query import PreparedQuery
 from generation.core.db.state_machine import DueModel, DueQuerySet, due_index
 from generation.models import Asset, StateMachine
 from moderation import taxonomy
@@ -26,7 +27,10 @@ class ClassificationQuerySet(DueQuerySet["Classification"]):
 
     def current_for_asset(self, asset: int) -> list[Classification]:
         """Return the newest run of each classifier on an asset; earlier versions are left out."""
-        return self.current_for_assets([asset]).get(asset, [])
+        runs = _OF_ASSET.rows(asset=asset)
+        models.prefetch_related_objects(runs, "labels")
+        newest = {run.classifier: run.pk for run in runs}
+        return [run for run in runs if newest[run.classifier] == run.pk]
 
     def current_for_assets(self, assets: Collection[int]) -> dict[int, list[Classification]]:
         """Return the same for several assets, by asset."""
@@ -158,6 +162,11 @@ class Classification(StateMachine, DueModel):
     @property
     def is_held(self) -> bool:
         return self.status == self.Status.QUEUED and self.due_at is None
+
+
+_OF_ASSET = PreparedQuery(
+    lambda asset: Classification.objects.filter(asset=asset).order_by("pk"), asset=int
+)
 
 
 class Label(models.Model):

@@ -16,6 +16,7 @@ from django.db.models import Exists, F, Q
 from django.urls import reverse
 from django.utils import timezone
 
+from generation.core.db.prepared.query import PreparedQuery
 from generation.core.db.state_machine import DueModel, DueQuerySet, due_index, one_of
 from generation.models import Source, StateMachine
 from moderation import taxonomy
@@ -26,9 +27,11 @@ PERCENT = [MinValueValidator(0), MaxValueValidator(100)]
 class PolicyQuerySet(models.QuerySet["Policy"]):
     def active(self) -> Policy:
         """Return the policy in force. There is always one: a migration creates the first."""
-        shadows = apps.get_model("moderation", "PolicyShadow").objects
-        rows = self.annotate(runs_shadows=Exists(shadows.filter(ended_at__isnull=True)))
-        return rows.prefetch_related("rules", "earned_trusts").get(is_active=True)
+        policy = _IN_FORCE.row()
+        if policy is None:
+            raise Policy.DoesNotExist("No policy is in force.")
+        models.prefetch_related_objects([policy], "rules", "earned_trusts")
+        return policy
 
     def drafts(self) -> Self:
         """Return the versions that were never in force."""
@@ -217,6 +220,15 @@ class Policy(models.Model):
             or self.decision_set.exists()
             or self.ask_rules.filter(skipped__isnull=False).exists()
         )
+
+
+def _find_in_force() -> models.QuerySet[Policy]:
+    shadows = apps.get_model("moderation", "PolicyShadow").objects
+    rows = Policy.objects.filter(is_active=True)
+    return rows.annotate(runs_shadows=Exists(shadows.filter(ended_at__isnull=True)))
+
+
+_IN_FORCE = PreparedQuery(_find_in_force)
 
 
 class PolicyProposalQuerySet(DueQuerySet["PolicyProposal"]):

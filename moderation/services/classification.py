@@ -16,6 +16,7 @@ from django.db.models import Exists, F, OuterRef
 from django.utils import timezone
 
 from generation import jobs
+from generation.core.db.prepared.query import PreparedQuery, insert
 from generation.models import Asset, InvalidTransitionError, ServiceCall, Source, image_search
 from generation.services import service_calls, storage_checks
 from moderation import classifiers, taxonomy
@@ -56,13 +57,14 @@ def open_review(*, asset: Asset) -> Review:
 
     Must run in the transaction that stores the asset.
     """
-    review = Review.objects.create(
+    review = Review(
         asset=asset,
         source=asset.source,
         provider=asset.request.provider if asset.request else "",
         near_duplicate_group=_find_duplicate_group(asset),
         requested_by_id=_find_requester(asset),
     )
+    insert(review)
     embeddings.queue(asset=asset)
     if look_up(review=review) and _settle_known(review):
         return review
@@ -73,17 +75,16 @@ def open_review(*, asset: Asset) -> Review:
         if classifier.slug != KNOWN_IMAGES and classifier.applies_to(asset)
     ]
     held = _list_classifiers_with_rules() & {classifier.slug for classifier in wanted}
-    Classification.objects.bulk_create(
-        [
+    for classifier in wanted:
+        due_at = None if classifier.slug in held else now
+        insert(
             Classification(
                 asset=asset,
                 classifier=classifier.slug,
                 version=classifier.version,
-                due_at=None if classifier.slug in held else now,
+                due_at=due_at,
             )
-            for classifier in wanted
-        ]
-    )
+        )
     _wake_jobs(classifier.slug for classifier in wanted if classifier.slug not in held)
     if held or not wanted:
         settle_review(review=review)
@@ -95,14 +96,29 @@ def _list_classifiers_with_rules() -> set[str]:
 
     All others run at once: waiting for earlier stages would not change whether they are asked.
     """
-    rules = AskRule.objects.filter(policy__is_active=True)
-    return set(rules.values_list("classifier", flat=True))
+    return set(_ASK_RULES.rows())
+
+
+_ASK_RULES: PreparedQuery[Any] = PreparedQuery(
+    lambda: AskRule.objects.filter(policy__is_active=True).values_list("classifier", flat=True)
+)
 
 
 def _wake_jobs(slugs: Iterable[str]) -> None:
-    remote = classifiers.remote()
-    for name in {"classify_remote" if slug in remote else "classify" for slug in slugs}:
+    for name in {
+        "classify_remote" if classifiers.is_remote(slug) else "classify" for slug in slugs
+    }:
         jobs.wake(name)
+
+
+_KNOWN_MATCHES: PreparedQuery[Any] = PreparedQuery(
+    lambda asset: (
+        Classification.objects.filter(asset=asset, classifier=KNOWN_IMAGES)
+        .order_by("pk")
+        .values_list("raw", flat=True)
+    ),
+    asset=int,
+)
 
 
 def look_up(*, review: Review) -> bool:
@@ -116,9 +132,8 @@ def look_up(*, review: Review) -> bool:
     classifier = classifiers.get(KNOWN_IMAGES)
     assert isinstance(classifier, AssetClassifier)
     assessment = classifier.classify(review.asset)
-    rows = Classification.objects.filter(asset=review.asset_id, classifier=KNOWN_IMAGES)
     raw = _build_raw(assessment)
-    if raw == (rows.values_list("raw", flat=True).first() or {}):
+    if raw == (_KNOWN_MATCHES.row(asset=review.asset_id) or {}):
         return False
     run, _ = Classification.objects.update_or_create(
         asset=review.asset,
@@ -308,6 +323,14 @@ def give_up(classification: Classification, message: str, *, cost: Decimal = Dec
     _end_and_settle(classification, Status.FAILED, labels=[], error=message, cost=cost)
 
 
+_LOCKED = PreparedQuery(
+    lambda asset: (
+        Review.objects.filter(asset=asset).select_related("asset").select_for_update(of=("self",))
+    ),
+    asset=int,
+)
+
+
 def _end_and_settle(
     classification: Classification,
     status: str,
@@ -328,6 +351,7 @@ def _end_and_settle(
             classification.move_to(
                 status,
                 where=same_order,
+                reread=False,
                 due_at=None,
                 finished_at=timezone.now(),
                 cost=F("cost") + cost,
@@ -341,11 +365,8 @@ def _end_and_settle(
                 milliseconds=fields.get("duration_ms"),
                 cost=cost,
             )
-            review = (
-                Review.objects.select_for_update(of=("self",))
-                .select_related("asset")
-                .get(asset=classification.asset_id)
-            )
+            review = _LOCKED.row(asset=classification.asset_id)
+            assert review is not None, "Every asset has a review."
             add_found_categories(review, labels)
             if review.status == Review.Status.CLASSIFYING:
                 settle_review(review=review)
@@ -542,7 +563,12 @@ def apply_settlement(
         if before == Review.Status.PENDING:
             Review.objects.filter(pk=review.pk, status=before).update(**fields)
         else:
-            review.move_to(Review.Status.PENDING, only_from=Review.Status.CLASSIFYING, **fields)
+            review.move_to(
+                Review.Status.PENDING,
+                only_from=Review.Status.CLASSIFYING,
+                reread=False,
+                **fields,
+            )
         return
     verdict = Verdict.REJECT if settlement.outcome is Outcome.REJECT else Verdict.APPROVE
     is_blurred = settlement.outcome is Outcome.BLUR

@@ -16,6 +16,7 @@ from django.db.models import Exists, Max, OuterRef, QuerySet
 from django.utils import timezone
 
 from generation import jobs
+from generation.core.db.prepared.query import PreparedQuery, insert
 from generation.models import Asset
 from generation.services import storage_checks
 from moderation import classifiers
@@ -43,9 +44,7 @@ def queue(*, asset: Asset) -> None:
         for classifier in classifiers.active()
     )
     wait = PATIENCE if is_embedded_along else timedelta(0)
-    Embedding.objects.create(
-        asset=asset, encoder_version=encoder.version, due_at=timezone.now() + wait
-    )
+    insert(Embedding(asset=asset, encoder_version=encoder.version, due_at=timezone.now() + wait))
     if not is_embedded_along:
         jobs.wake("embed")
 
@@ -55,14 +54,21 @@ def find_queued(*, after: QuerySet[Any]) -> EmbeddingQuerySet:
     return Embedding.objects.filter(~Exists(after), due_at__isnull=False)
 
 
+_QUEUED = PreparedQuery(
+    lambda asset, encoder_version: Embedding.objects.filter(
+        asset=asset, encoder_version=encoder_version, due_at__isnull=False
+    ),
+    asset=int,
+    encoder_version=str,
+)
+
+
 def embed_along(*, asset: Asset, picture: Picture) -> None:
     """Embed an asset that is being classified, if it is queued."""
     encoder = encoders.get_active()
     if encoder is None:
         return
-    row = Embedding.objects.filter(
-        asset=asset, encoder_version=encoder.version, due_at__isnull=False
-    ).first()
+    row = _QUEUED.row(asset=asset.pk, encoder_version=encoder.version)
     if row is not None:
         embed(row, picture)
 

@@ -56,8 +56,8 @@ class StateMachine(models.Model):
         ``only_from`` limits the source to one status, ``where`` adds conditions (a lease, a claim),
         ``fields`` are written with the status. Raises InvalidTransitionError and changes nothing if
         the row has changed or no permitted transition leads to the status. ``reread=False`` skips
-        the query that refreshes this object, for callers that hold the row's lock and do not read
-        it again.
+        the query that refreshes this object, and sets the given values instead: for callers that
+        hold the row's lock. Expressions are not set.
         """
         sources = [source for source, targets in self.TRANSITIONS.items() if status in targets]
         if only_from:
@@ -68,6 +68,10 @@ class StateMachine(models.Model):
             raise InvalidTransitionError(self, status)
         if reread:
             self.refresh_from_db()
+            return self
+        for name, value in {"status": status, **fields}.items():
+            if not hasattr(value, "resolve_expression"):
+                setattr(self, name, value)
         return self
 
 
