@@ -15,6 +15,7 @@ from generation.core.db.state_machine import (
     due_index,
     one_of,
 )
+from moderation.service_names import name_service
 
 
 class AlarmQuerySet(models.QuerySet["Alarm"]):
@@ -88,9 +89,9 @@ class Alarm(StateMachine):
 
     @property
     def title(self) -> str:
-        """Return the kind with its subject."""
-        about = f": {self.subject}" if self.subject else ""
-        return f"{self.get_kind_display()}{about}"
+        """Return the kind with the name of its subject."""
+        subject = name_service(self.subject) if self.kind == self.Kind.PROVIDER else self.subject
+        return f"{self.get_kind_display()}: {subject}" if subject else self.get_kind_display()
 
 
 class AlarmNotice(DueModel):

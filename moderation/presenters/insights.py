@@ -14,7 +14,6 @@ from typing import Any, Final
 from django.conf import settings
 from django.urls import reverse
 
-from generation import providers
 from moderation import classifiers
 from moderation.judgement.agreement import estimate_kappa
 from moderation.judgement.estimates import Figure, estimate_wilson
@@ -50,6 +49,7 @@ from moderation.presenters.period_series import (
     divide,
     sum_known,
 )
+from moderation.service_names import name_service
 from moderation.services.exports.escaping import escape_cell
 from moderation.services.period_counts import estimate_quantile
 
@@ -537,11 +537,6 @@ def build_spending(counts: PeriodSeries) -> Insight:
             format_value=format_usd,
         ),
     )
-
-
-def name_service(slug: str) -> str:
-    """Return the label of a provider or a classifier."""
-    return providers.list_labels().get(slug) or classifiers.label(slug)
 
 
 def _build_latency(counts: PeriodSeries, service: str) -> Insight:

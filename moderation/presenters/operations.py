@@ -18,6 +18,7 @@ from moderation.presenters.charts import Series, StackedBars, Tone
 from moderation.presenters.charts.formats import format_number
 from moderation.presenters.insights import Insight
 from moderation.presenters.period_series import PeriodSeries, Span, sum_known
+from moderation.service_names import name_service
 from moderation.services import published_heads
 from moderation.services.alarms import notices
 
@@ -95,7 +96,7 @@ def _iter_faults() -> Iterator[Fault]:
     since = timezone.now() - LOOK_BACK
     for state in ProviderState.objects.filter(last_error_at__gte=since):
         assert state.last_error_at is not None
-        name = insights.name_service(state.slug)
+        name = name_service(state.slug)
         yield Fault(state.last_error_at, name, state.last_error, reverse("providers"))
     now = timezone.now()
     for chore in Chore.objects.exclude(error=""):

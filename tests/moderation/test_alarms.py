@@ -122,18 +122,18 @@ def test_alarm_opens_when_it_lasts_and_mails_once_at_start_and_end(clock: Clock)
 
     assert check(clock) == []
     assert Alarm.objects.get().status == "suspected"
-    assert check(clock, minutes=10) == ["A service fails: novita"]
+    assert check(clock, minutes=10) == ["A service fails: Novita detection"]
     assert [message.subject for message in mail.outbox] == [
-        "Loupe: started: A service fails: novita"
+        "Loupe: started: A service fails: Novita detection"
     ]
     assert "refused our key" in mail.outbox[0].body
     assert "To do:" in mail.outbox[0].body
 
     ProviderState.objects.update(last_success_at=clock.now)
-    assert check(clock, minutes=2) == ["A service fails: novita"]
+    assert check(clock, minutes=2) == ["A service fails: Novita detection"]
     assert check(clock, minutes=10) == []
     assert [message.subject for message in mail.outbox][1:] == [
-        "Loupe: ended: A service fails: novita"
+        "Loupe: ended: A service fails: Novita detection"
     ]
 
 
@@ -293,7 +293,7 @@ def test_broken_check_is_an_alarm_and_does_not_silence_the_others(
 
     titles = check(clock, minutes=5)
 
-    assert titles == ["Images wait too long", "A service fails: novita"]
+    assert titles == ["Images wait too long", "A service fails: Novita detection"]
 
 
 def test_every_message_says_what_to_do(clock: Clock, make_review: MakeReview) -> None:
@@ -372,7 +372,7 @@ def test_page_shows_open_and_ended_alarms_and_the_last_faults(
     browser = client_of(operator)
 
     page = browser.get("/operations/").content.decode()
-    assert "A service fails: novita" in page
+    assert "A service fails: Novita detection" in page
     assert "refused our key" in page
     assert "Sent by mail" in page
 

@@ -18,6 +18,7 @@ from generation.core.outages import find_outage
 from generation.models import GenerationRequest, JobSlot, ProviderState
 from generation.services import storage_checks
 from moderation.models import Alarm, Chore, Decision, Review, Verification
+from moderation.service_names import name_service
 from moderation.services import metrics, published_heads, traces
 from moderation.services.backups.folder import BackupError, BackupFolder
 
@@ -136,8 +137,8 @@ def find_failing_services(now: datetime) -> Iterator[Finding]:
         if error and (success is None or success < error) and now - error < REMOVED_AFTER:
             yield Finding(
                 Kind.PROVIDER,
-                f"Calls of {row.slug} fail. Last error: {row.last_error[:ERROR_MAX]} To"
-                " do: check its key on the page Providers, and the status page of the service.",
+                f"Calls of {name_service(row.slug)} fail. Last error: {row.last_error[:ERROR_MAX]}"
+                " To do: check its key on the page Providers, and the status page of the service.",
                 row.slug,
             )
 
