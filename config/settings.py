@@ -325,7 +325,7 @@ SSO: dict[str, str] = {}
 SSO_NAME = env.text("SSO_NAME", "single sign-on")
 SSO_GROUP_ROLES = env.pairs("SSO_GROUP_ROLES", choices=ROLES)
 SSO_CREATE_ACCOUNTS = env.boolean("SSO_CREATE_ACCOUNTS", default=False)
-# Whether a log-in there counts as a second factor, because the provider asks for one.
+# A log-in there counts as a second factor, because the provider asks for one.
 SSO_MFA = env.boolean("SSO_MFA", default=False)
 OIDC_ISSUER, OIDC_CLIENT_ID, OIDC_CLIENT_SECRET = (
     env.url("OIDC_ISSUER"),
@@ -373,7 +373,7 @@ if OIDC_ISSUER:
         "provider": "sso",
         "name": SSO_NAME,
         "groups": OIDC_GROUPS_CLAIM,
-        # As the provider spells it: with a slash at the end, if it writes one.
+        # Spelled like the provider spells it: with a slash at the end, if it writes one.
         "issuer": env.text("OIDC_ISSUER"),
         "login": "openid_connect_login",
         "again": "single-sign-on-again",
@@ -823,9 +823,9 @@ AUDIT_REJECTED_PERCENT = env.decimal("AUDIT_REJECTED_PERCENT", "2", low="0", hig
 GOLDEN_PERCENT = env.decimal("GOLDEN_PERCENT", "1", low="0", high="20")
 # Minutes that an image should wait at most; plots show it as a line. 0: no target.
 QUEUE_AGE_TARGET_MINUTES = env.integer("QUEUE_AGE_TARGET_MINUTES", 60, low=0, high=1_000_000)
-# Whether people may decide images that they requested themselves: for a team of one.
+# People may decide images that they requested themselves: for a team of one.
 DECIDE_OWN_REQUESTS = env.boolean("DECIDE_OWN_REQUESTS", default=False)
-# Whether a second person must approve a policy: auto, if two or more people may.
+# A second person must approve a policy; "auto": if two or more people may.
 POLICY_NEEDS_SECOND_PERSON = env.choice(
     "POLICY_NEEDS_SECOND_PERSON", "auto", choices=("auto", "always", "never")
 )

@@ -101,7 +101,7 @@ class Evidence:
     flagged: bool | None = None
     covers: Mapping[str, str] = field(default_factory=dict)  # L1 slug to coverage
     classifier: str = ""  # the classifier's slug
-    # Whether "nothing found" may count towards an approval without a policy that trusts it.
+    # "Nothing found" may count towards an approval without a policy that trusts it.
     silence_counts: bool = True
     note: str = ""  # message that belongs to the verdict
     # Category slug to 0..100: sort keys of findings without a confidence. They decide nothing.
@@ -110,7 +110,7 @@ class Evidence:
     # L1 slug to the highest miss rate of this version's silence that audits do not rule out, in
     # percent. Without an entry, it is not known.
     miss_bounds: Mapping[str, Decimal] = field(default_factory=dict)
-    # Whether it only looks up hashes. Such evidence judges no content, so its silence says nothing.
+    # It only looks up hashes. Such evidence judges no content, so its silence says nothing.
     is_lookup: bool = False
     # Categories whose findings only sort the queue (advisory heads).
     sorting: Collection[str] = ()

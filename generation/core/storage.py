@@ -122,7 +122,7 @@ class AssetStorage(Storage):
     Faults are OSErrors, and a missing file is a FileNotFoundError.
     """
 
-    # Whether hosts with the same settings always have the same files.
+    # True: hosts with the same settings always have the same files.
     is_shared = False
 
     @abstractmethod

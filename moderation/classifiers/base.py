@@ -142,8 +142,8 @@ class Classifier(Protocol):
 
     slug: str
     version: str
-    # Whether a run without findings may count towards an approval, even if the policy does not
-    # trust this classifier explicitly.
+    # A run without findings may count towards an approval, even if the policy does not trust
+    # this classifier explicitly.
     trusted_when_silent: bool
 
     @property

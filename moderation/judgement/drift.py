@@ -35,7 +35,7 @@ class Week:
 
     @property
     def is_signal(self) -> bool:
-        """Whether the share lies outside of its limits."""
+        """Return whether the share lies outside of its limits."""
         if self.value is None or self.low is None or self.high is None:
             return False
         return not self.low <= self.value <= self.high

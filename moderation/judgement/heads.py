@@ -219,7 +219,7 @@ class Training:
 
     @property
     def is_passed(self) -> bool:
-        """Whether the head passed the gate."""
+        """Return whether the head passed the gate."""
         return self.head is not None and not self.failures
 
 

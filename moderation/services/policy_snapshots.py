@@ -118,7 +118,7 @@ def _write(snapshot: Snapshot) -> str:
 
 def _pack_limits(limits: Thresholds) -> list[str | None]:
     given = (limits.review_at, limits.blur_at, limits.reject_at)
-    # As stored: a draft that was not saved and read again may hold whole numbers.
+    # Formatted like stored limits: a draft in memory may hold whole numbers.
     return [None if limit is None else f"{Decimal(limit):.2f}" for limit in given]
 
 

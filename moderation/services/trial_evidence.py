@@ -236,7 +236,7 @@ _ROW = (
     f"{_RUN}__version",
     f"{_RUN}__status",
     f"{_RUN}__flagged",
-    # As text and as floats: Django's conversions cost more than the query.
+    # Read as text and as floats: Django's conversions cost more than the query.
     Cast(f"{_RUN}__covers", TextField()),
     Cast(f"{_RUN}__raw", TextField()),
     Cast(f"{_RUN}__score", FloatField()),

@@ -49,7 +49,7 @@ def test_setup_gives_the_role_its_rights_and_runs_again_as_that_role(tmp_path: P
         make_role(server)
         application = server.url.replace("loupe@", "loupe_app@")
         first = setup(tmp_path, DATABASE_URL=application, MIGRATION_DATABASE_URL=server.url)
-        # As on another host, which does not know the owner.
+        # Like another host, which does not know the owner.
         again = setup(tmp_path, DATABASE_URL=application)
 
         rights = {

@@ -156,7 +156,7 @@ def test_pdq_matches_equal_an_exhaustive_comparison(data: st.DataObject) -> None
     values = {base}
     for count in range(max(0, within - 2), within + 4):
         values.add(flip(base, spread.sample(range(256), count)))
-        # As even as possible: every band changes, which is the hardest case for an index of bands.
+        # Spread evenly: every band changes, which is the hardest case for an index of bands.
         even = [16 * (index % 16) + index // 16 for index in range(count)]
         values.add(flip(base, even))
     found = make_list("\n".join(value.hex() for value in values), algorithm="pdq")

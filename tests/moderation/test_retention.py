@@ -635,7 +635,7 @@ def test_purge_list_names_removed_images_and_is_replayed(
         (tmp_path / Path(file.name).name).write_bytes(read_stored(file.name))
     entries = list(purging.read_purge_list(tmp_path))
     assert [entry["asset"] for entry in entries] == [str(asset.uuid)]
-    # As in a database from before the removal.
+    # The row of a database from before the removal.
     Asset.objects.update(
         purged_at=None, purge_reason="", thumbnail="thumbnails/aa/x", rendition="r"
     )

@@ -35,7 +35,7 @@ def find_path(output: str) -> str:
 
 
 def choose_password(client: Client, path: str) -> int:
-    # As in the browser: the page first, then its form.
+    # Like a browser: the page first, then its form.
     assert client.get(path).status_code == 200
     form = {"new_password1": PASSWORD, "new_password2": PASSWORD}
     return client.post(path, form).status_code

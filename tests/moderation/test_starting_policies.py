@@ -111,7 +111,7 @@ def test_imported_files_and_silent_line_ups_are_left_to_people(slug: str) -> Non
         (["novita", "vlm"], [], "vlm"),
         (["novita", "local"], [], "local"),
         (["novita", "opennsfw", "hashes"], [], "local"),
-        # Nobody has measured an image-text model: its confidences must not reject.
+        # An image-text model was not measured: its confidences must not reject.
         (["vision", "local", "opennsfw"], [], "vlm"),
         (["novita", "sandbox"], [], None),
     ],

@@ -55,7 +55,7 @@ def test_second_writer_waits_for_the_first(database: str, monkeypatch: pytest.Mo
             is_queued.set()
             raise
 
-    # As in two processes, whose threads share no lock.
+    # Like two processes, whose threads share no lock.
     monkeypatch.setattr(write_lock, "_threads", threading.Semaphore(2))
 
     monkeypatch.setattr(fcntl, "flock", lock_and_report)

@@ -246,7 +246,7 @@ def test_today_and_providers_agree_when_the_classifications_are_old(
     store_images(make_asset, 1)
     run_remote_classification()
     assert Classification.objects.get().status == Status.DONE
-    # As after many newer classifications of other classifiers.
+    # The state after many newer classifications of other classifiers.
     monkeypatch.setattr("moderation.presenters.providers.LOOK_BACK", 0)
 
     ((service, found),) = [entry for entry in providers.load_health() if entry[0].slug == "nanogpt"]
