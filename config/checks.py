@@ -26,13 +26,14 @@ def check_classifiers_can_run(**kwargs: Any) -> list[CheckMessage]:
 
 
 def check_record_can_be_sealed(**kwargs: Any) -> list[CheckMessage]:
-    """Warn without a key of the record: whoever can write to the database could rewrite it."""
+    """Warn without a key of the record, which also encrypts second factors."""
     if settings.RECORD_KEY:
         return []
     return [
         Warning(
             "RECORD_KEY is empty, so the record of decisions cannot be sealed: whoever can write to"
-            " the database could rewrite it without a trace.",
+            " the database could rewrite it without a trace. The secrets of second factors are not"
+            " encrypted.",
             hint=(
                 "Set RECORD_KEY to 50 random characters in every process, keep a copy outside of"
                 " this server, then run manage.py seal_record."

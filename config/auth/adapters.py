@@ -19,6 +19,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from generation.core import recent_login
+from moderation.services import factor_secrets
 
 log = logging.getLogger("loupe.login")
 
@@ -109,7 +110,22 @@ class MfaAdapter(DefaultMFAAdapter):
     error_messages = {
         **DefaultMFAAdapter.error_messages,
         "incorrect_code": "That code is wrong or was used before. Wait for the next one.",
+        "unreadable_secret": (
+            "This server cannot read your second factor: a key is missing in its settings. Your"
+            " code may be right. Tell an operator."
+        ),
     }
+
+    def encrypt(self, text: str) -> str:
+        return factor_secrets.encrypt(text)
+
+    def decrypt(self, encrypted_text: str) -> str:
+        """Return a secret in plain text. Raises ValidationError, which the form shows."""
+        try:
+            return factor_secrets.decrypt(encrypted_text)
+        except factor_secrets.UnreadableSecretError as error:
+            log.error("%s", error)
+            raise self.validation_error("unreadable_secret") from error
 
     def get_totp_label(self, user: User) -> str:
         return str(user.get_username())

@@ -10,7 +10,6 @@ import importlib.util
 
 from allauth.account import views as account_views
 from allauth.mfa.base import views as mfa
-from allauth.mfa.recovery_codes import views as recovery_codes
 from allauth.mfa.totp import views as totp
 from allauth.mfa.webauthn import views as webauthn
 from django.contrib.auth.decorators import login_not_required
@@ -63,12 +62,12 @@ urlpatterns = [
     path("factors/app/removal/", totp.deactivate_totp, name="mfa_deactivate_totp"),
     path(
         "factors/recovery-codes/",
-        recovery_codes.view_recovery_codes,
+        views.RecoveryCodes.as_view(),
         name="mfa_view_recovery_codes",
     ),
     path(
         "factors/recovery-codes/new/",
-        recovery_codes.generate_recovery_codes,
+        views.RecoveryCodesRenewal.as_view(),
         name="mfa_generate_recovery_codes",
     ),
     path("factors/passkeys/new/", webauthn.add_webauthn, name="mfa_add_webauthn"),

@@ -7,13 +7,14 @@ from typing import Any
 from allauth.account import views as account_views
 from allauth.decorators import rate_limit
 from allauth.mfa.base import views as mfa_views
+from allauth.mfa.recovery_codes import views as recovery_views
 from allauth.mfa.webauthn import views as webauthn_views
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.forms import PasswordChangeForm
 from django.contrib.auth.views import PasswordChangeView
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.http import (
     Http404,
     HttpRequest,
@@ -22,7 +23,7 @@ from django.http import (
     HttpResponseRedirect,
 )
 from django.shortcuts import render, resolve_url
-from django.urls import reverse_lazy
+from django.urls import reverse, reverse_lazy
 from django.utils.decorators import method_decorator
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
@@ -189,6 +190,28 @@ def single_sign_on_cancel(request: HttpRequest) -> HttpResponse:
 
 
 # --- Second factors ---
+
+
+class RecoveryCodes(recovery_views.ViewRecoveryCodesView):
+    """The page with one's own recovery codes. Leads to new ones if these cannot be read."""
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            answer: HttpResponse = super().get(request, *args, **kwargs)
+        except ValidationError:  # of MfaAdapter.decrypt()
+            return HttpResponseRedirect(reverse("mfa_generate_recovery_codes"))
+        return answer
+
+
+class RecoveryCodesRenewal(recovery_views.GenerateRecoveryCodesView):
+    """The page to replace one's own recovery codes."""
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        try:
+            context: dict[str, Any] = super().get_context_data(**kwargs)
+        except ValidationError:
+            return {"form": self.get_form(), "is_unreadable": True, **kwargs}
+        return context
 
 
 class PasskeyRemoval(webauthn_views.RemoveWebAuthnView):

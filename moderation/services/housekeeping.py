@@ -1,10 +1,10 @@
 """Delete data that only grows: expired sessions, log-in attempts, old API calls, stale files.
 
-Three chores delete no row: one releases classifications that wait for no other one, one orders the
-publication of the head of the chain, one erases vectors in this host's cache. Each chore works in
-batches to keep transactions short. History stays: decisions, requests and their trace are never
-deleted here, and renditions only by retention rules and erasures (``retention.py``), whose
-interrupted removals one chore finishes.
+Four chores delete no row: one releases classifications that wait for no other one, one orders the
+publication of the head of the chain, one erases vectors in this host's cache, one encrypts second
+factors with the present key. Each chore works in batches to keep transactions short. History
+stays: decisions, requests and their trace are never deleted here, and renditions only by retention
+rules and erasures (``retention.py``), whose interrupted removals one chore finishes.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from moderation.models import Chore, Exposure, PolicyTrial, PromptTrial
 from moderation.search import likeness
 from moderation.services import (
     classification,
+    factor_secrets,
     originals,
     period_counts,
     published_heads,
@@ -184,6 +185,11 @@ def _erase_removed_vectors(limit: int) -> int:
     return 0  # no row is deleted
 
 
+def _encrypt_factors(limit: int) -> int:
+    factor_secrets.encrypt_stored()
+    return 0  # nothing is deleted
+
+
 CHORES: dict[str, Callable[[int], int]] = {
     "sessions": _delete_sessions,
     "log-in attempts": _delete_log_ins,
@@ -202,6 +208,7 @@ CHORES: dict[str, Callable[[int], int]] = {
     "originals": originals.remove_due_originals,
     "risk stats": _refresh_risk_reports,
     "record notes": _note_rows,
+    "second factors": _encrypt_factors,
     "head publication": _order_head_publication,
 }
 
