@@ -175,11 +175,7 @@ def create_roles(group_model: Any, permission_model: Any, *, names: Collection[s
         group, _ = group_model.objects.get_or_create(name=role)
         if group.user_set.exists():
             continue
-        for name in ROLES[role]:
-            app, _, codename = name.partition(".")
-            group.permissions.add(
-                *permission_model.objects.filter(content_type__app_label=app, codename=codename)
-            )
+        group.permissions.add(*_find(permission_model, ROLES[role]))
 
 
 def sync(group_model: Any, permission_model: Any) -> None:
@@ -190,10 +186,11 @@ def sync(group_model: Any, permission_model: Any) -> None:
     """
     for role, names in ROLES.items():
         group, _ = group_model.objects.get_or_create(name=role)
-        wanted = []
-        for name in names:
-            app, _, codename = name.partition(".")
-            wanted += permission_model.objects.filter(
-                content_type__app_label=app, codename=codename
-            )
-        group.permissions.set(wanted)
+        group.permissions.set(_find(permission_model, names))
+
+
+def _find(permission_model: Any, names: Collection[str]) -> list[Any]:
+    """Return the permissions with these names, ``app.codename``, as far as they exist."""
+    codenames = {name.partition(".")[2] for name in names}
+    rows = permission_model.objects.filter(codename__in=codenames).select_related("content_type")
+    return [row for row in rows if f"{row.content_type.app_label}.{row.codename}" in names]
