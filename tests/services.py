@@ -1,6 +1,6 @@
 """Run a command with TEST_REDIS_URL set to a temporary Redis server.
 
-With ``--bucket`` before the command, TEST_S3_ENDPOINT_URL is an object storage too. tests/settings.py
+With ``--bucket`` before the command, TEST_S3_ENDPOINT_URL is an object storage. tests/settings.py
 gives each test process a database of that Redis and a prefix in that bucket.
 """
 
