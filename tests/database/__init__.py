@@ -1,6 +1,6 @@
 """The migrated test database as a file: made once per run, copied for every process and test.
 
-Migrating takes nine seconds of processor time, copying some milliseconds. SQLite only.
+Migrating takes half a minute of processor time, copying some milliseconds. SQLite only.
 """
 
 from __future__ import annotations
