@@ -9,7 +9,11 @@ from django.core.checks import register
 from django.db.backends.signals import connection_created
 from django.db.models.signals import post_save, pre_save
 
-from config.checks import check_classifiers_can_run, check_record_can_be_sealed
+from config.checks import (
+    check_classifiers_can_run,
+    check_connections_are_encrypted,
+    check_record_can_be_sealed,
+)
 from config.error_reports import start_sentry
 from config.log_formats import configure_structlog
 from config.thread_connections import close_abandoned
@@ -47,6 +51,7 @@ class LoupeConfig(AppConfig):
         if settings.OTEL_EXPORTER_OTLP_ENDPOINT:
             start_tracing()
         register(check_classifiers_can_run, deploy=True)
+        register(check_connections_are_encrypted, deploy=True)
         register(check_record_can_be_sealed, deploy=True)
         connection_created.connect(close_abandoned)
         pre_save.connect(drop_parameters, sender="axes.AccessAttempt")

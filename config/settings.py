@@ -84,6 +84,12 @@ WEB_BACKLOG = env.integer("WEB_BACKLOG", 1024, low=128, high=65535)
 WEB_DRAIN_SECONDS = env.integer("WEB_DRAIN_SECONDS", 5, low=0, high=600)
 # Seconds that all threads may be busy before further requests get 503.
 WEB_QUEUE_SECONDS = env.integer("WEB_QUEUE_SECONDS", 10, low=1, high=600)
+# TLS between the proxy and this server, if they are on different hosts. Both or none.
+WEB_TLS_CERTIFICATE, WEB_TLS_KEY = env.path("WEB_TLS_CERTIFICATE"), env.path("WEB_TLS_KEY")
+if (WEB_TLS_CERTIFICATE is None) != (WEB_TLS_KEY is None):
+    raise ImproperlyConfigured(
+        "WEB_TLS_CERTIFICATE and WEB_TLS_KEY belong together: set both, or none."
+    )
 # Proxies whose X-Forwarded-For, -Proto and -Host are trusted; other callers' are removed.
 TRUSTED_PROXIES = env.networks("TRUSTED_PROXIES", "127.0.0.1,::1")
 

@@ -14,17 +14,19 @@ import multiprocessing
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from django.conf import settings
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import HTTPModes, Interfaces, SSLProtocols
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
@@ -50,6 +52,8 @@ class Options:
     drain: float
     grace: int
     log_level: str
+    certificate: Path | None  # with both, the server speaks TLS 1.2 or newer, and no HTTP
+    key: Path | None
 
 
 class DrainingServer(MPServer):
@@ -68,6 +72,9 @@ class DrainingServer(MPServer):
             backlog=options.backlog,
             respawn_failed_workers=True,
             workers_kill_timeout=options.grace,
+            ssl_cert=options.certificate,
+            ssl_key=options.key,
+            ssl_protocol_min=SSLProtocols.tls12,
             log_level=LogLevels(options.log_level.lower()),
             log_dictconfig=copy.deepcopy(settings.LOGGING),
         )
@@ -112,6 +119,19 @@ def find_port_problem(host: str, port: int) -> str:
             probe.bind((host, port))
         except OSError as error:
             return error.strerror or str(error)
+    return ""
+
+
+def find_tls_problem(certificate: Path | None, key: Path | None) -> str:
+    """Return why the server cannot use this certificate with this key; "" if it can."""
+    if certificate is None or key is None:
+        return ""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # A password would be asked for at the terminal; services have none.
+        context.load_cert_chain(certificate, key, password="")
+    except OSError as error:
+        return error.strerror or str(error)
     return ""
 
 

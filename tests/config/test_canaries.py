@@ -41,6 +41,8 @@ PUBLIC = {
     "VISION_MODEL",
     "VLM_MODEL",
     "WEB_HOST",
+    "WEB_TLS_CERTIFICATE",
+    "WEB_TLS_KEY",
 }
 SETTINGS = (ROOT / "config" / "settings.py").read_text()
 READ_IN_FILE = re.compile(r'env\.\w+\(\s*"([A-Z0-9_]+)"')

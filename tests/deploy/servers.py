@@ -226,8 +226,18 @@ class Nginx(Server):
 
     name = "nginx"
 
-    def __init__(self, *upstreams: int, assets: Path | None = None, bucket: str = "") -> None:
-        """Prepare it. ``assets``: the folder of the images; ``bucket``: URL of a storage."""
+    def __init__(
+        self,
+        *upstreams: int,
+        assets: Path | None = None,
+        bucket: str = "",
+        authority: Path | None = None,
+    ) -> None:
+        """Prepare it.
+
+        ``assets``: the folder of the images; ``bucket``: URL of a storage; ``authority``: the
+        certificate by which it trusts web servers that speak TLS.
+        """
         self.binary = find_program("nginx")
         super().__init__()
         pair = ["-keyout", str(self.folder / "key.pem"), "-out", str(self.folder / "cert.pem")]
@@ -260,6 +270,10 @@ class Nginx(Server):
             text = text.replace(
                 "    location = /login/", f"{_adapt_bucket(bucket)}\n    location = /login/"
             )
+        if authority:
+            text = text.replace("proxy_pass http://loupe;", "proxy_pass https://loupe;")
+            text = text.replace("# proxy_ssl_", "proxy_ssl_")
+            text = text.replace("/etc/ssl/loupe/internal-ca.pem", str(authority))
         temporary = "".join(
             f"{kind}_temp_path {self.folder}/{kind};\n"
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")

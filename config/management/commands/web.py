@@ -34,6 +34,12 @@ class Command(BaseCommand):
                 f"Port {port} of {host} cannot be used: {problem}. Stop the server that uses it,"
                 " or choose another port with --port."
             )
+        certificate, key = settings.WEB_TLS_CERTIFICATE, settings.WEB_TLS_KEY
+        if problem := web_server.find_tls_problem(certificate, key):
+            raise CommandError(
+                f"WEB_TLS_CERTIFICATE ({certificate}) or WEB_TLS_KEY ({key}) cannot be used:"
+                f" {problem}. Both are PEM files that this user can read; the key has no password."
+            )
         # Forked processes must share neither a connection nor a pool.
         connections.close_all()
         for connection in connections.all():
@@ -48,6 +54,8 @@ class Command(BaseCommand):
                 drain=options["drain"],
                 grace=options["grace"],
                 log_level=options["log_level"],
+                certificate=certificate,
+                key=key,
             )
         )
         server.run()
