@@ -56,9 +56,14 @@ class LoupeConfig(AppConfig):
         connection_created.connect(close_abandoned)
         pre_save.connect(drop_parameters, sender="axes.AccessAttempt")
         # Imports models, which are not loaded before this.
+        from allauth.account.signals import authentication_step_completed
+        from allauth.mfa.signals import authentication_failed
         from django.contrib.auth.signals import user_logged_in
 
+        from config.auth.login_log import log_step, log_wrong_code
         from config.middleware import note_login
 
         user_logged_in.connect(note_login)
+        authentication_step_completed.connect(log_step)
+        authentication_failed.connect(log_wrong_code)
         post_save.connect(end_sessions_of_inactive, sender="auth.User")

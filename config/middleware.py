@@ -21,10 +21,12 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.views.defaults import page_not_found
 
+from config.auth import login_log
 from generation.core import recent_login
 from moderation.services import browser_sessions
 
 log = logging.getLogger("loupe.sessions")
+log_in = logging.getLogger("loupe.login")
 
 PRIVATE = "max-age=0, no-cache, no-store, must-revalidate, private"
 PERMISSIONS_POLICY = ", ".join(
@@ -257,6 +259,7 @@ class ActivityMiddleware:
                 session_key=key,
                 user_agent=request.headers.get("User-Agent", ""),
                 ip_address=request.META.get("REMOTE_ADDR", ""),
+                methods=login_log.describe_methods(request, user),
                 now=moment,
             )
             started_at = request.session.get(browser_sessions.STARTED_AT)
@@ -271,4 +274,10 @@ def note_login(request: HttpRequest, user: Any, **_: Any) -> None:
     """Receive ``user_logged_in``: a new session is listed, and limited, from its first moment."""
     request.session[browser_sessions.STARTED_AT] = int(time.time())
     recent_login.note_login(request)
+    at_provider = request.session.pop(recent_login.AT_PROVIDER, None)
+    methods = login_log.describe_methods(request, user)
+    # A second factor here is asked after the provider's answer, so it is the newer proof.
+    if at_provider is not None and methods == login_log.NAMES["socialaccount"]:
+        recent_login.note_login(request, at=at_provider)
+    log_in.info("Logged in: account %s, by %s", user.pk, methods or "an unknown method")
     ActivityMiddleware.note(request, user, request.session.session_key)

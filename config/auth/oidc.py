@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import jwt
 from allauth.account.internal.flows.reauthentication import resume_request
+from allauth.socialaccount.adapter import get_adapter
 from allauth.socialaccount.helpers import render_authentication_error
 from allauth.socialaccount.models import SocialLogin
 from allauth.socialaccount.providers.oauth2.client import OAuth2Error
@@ -23,6 +25,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 PROVIDER = "sso"
+# Of key pairs only: no token counts that is signed with a shared secret, or not at all.
+ALGORITHMS = [
+    *("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    *("ES256", "ES384", "ES512", "EdDSA"),
+]
+KEY_TYPES = {"RSA", "EC", "OKP"}
 UNREACHABLE = "The identity provider does not answer as expected. Try again in a moment."
 # Of requests, whose errors are OSErrors, and of answers that are no JSON or lack a member.
 FAULTS = (OAuth2Error, OSError, ValueError, KeyError, TypeError)
@@ -31,8 +39,9 @@ FAULTS = (OAuth2Error, OSError, ValueError, KeyError, TypeError)
 class IdentityProvider(OpenIDConnectOAuth2Adapter):
     """The provider of OIDC_ISSUER.
 
-    django-allauth checks issuer, audience and expiry of the ID token, which comes straight from the
-    token endpoint over TLS. The checks here are those of OpenID Connect Core that it leaves out.
+    django-allauth checks issuer, audience and expiry of the ID token. It trusts the TLS connection
+    to the token endpoint in place of the signature. The checks here are those of OpenID Connect
+    Core that it leaves out.
     """
 
     @property
@@ -45,12 +54,36 @@ class IdentityProvider(OpenIDConnectOAuth2Adapter):
     def complete_login(
         self, request: HttpRequest, app: Any, token: Any, **kwargs: Any
     ) -> SocialLogin:
+        self._verify_signature(str(kwargs["response"].get("id_token") or ""))
         login = super().complete_login(request, app, token, **kwargs)
         claims = login.account.extra_data
         id_token, userinfo = claims.get("id_token"), claims.get("userinfo") or {}
         if not id_token or userinfo.get("sub", id_token.get("sub")) != id_token.get("sub"):
             raise OAuth2Error("The ID token is missing, or is about somebody else.")
         return login
+
+    def _verify_signature(self, id_token: str) -> None:
+        """Check the signature of an ID token with the provider's keys. Raises OAuth2Error."""
+        with get_adapter().get_requests_session() as session:
+            answer = session.get(self.openid_config["jwks_uri"])
+            answer.raise_for_status()
+        try:
+            name = jwt.get_unverified_header(id_token).get("kid")
+            keys = jwt.PyJWKSet.from_dict(answer.json()).keys
+        except jwt.PyJWTError as error:
+            raise OAuth2Error(f"ID token or keys of the provider: {error}") from error
+        # Without a name each key is tried.
+        found = [key for key in keys if name in {None, key.key_id} and key.key_type in KEY_TYPES]
+        if not any(_is_signed(id_token, key) for key in found):
+            raise OAuth2Error(f"The ID token is not signed with a key of the provider ({name}).")
+
+
+def _is_signed(id_token: str, key: jwt.PyJWK) -> bool:
+    try:
+        jwt.PyJWS().decode(id_token, key.key, algorithms=ALGORITHMS)
+    except (jwt.PyJWTError, TypeError):  # TypeError: a key of another kind
+        return False
+    return True
 
 
 def _guard(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -109,7 +142,10 @@ def login(request: HttpRequest) -> HttpResponse:
     if request.user.is_authenticated:
         return HttpResponseRedirect(resolve_url(settings.LOGIN_REDIRECT_URL))
     next_url = find_next(request, resolve_url(settings.LOGIN_REDIRECT_URL))
-    return _go(request, process="login", next_url=next_url)
+    # The provider asks again who the person is, if that was before the longest session here.
+    return _go(
+        request, process="login", next_url=next_url, max_age=str(settings.SESSION_COOKIE_AGE)
+    )
 
 
 @login_not_required

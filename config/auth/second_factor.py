@@ -11,6 +11,8 @@ from django.contrib.auth.models import User
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
 
+from config.auth.social import SINGLE_FACTOR
+
 # Pages that lead to a second factor, or away from Loupe. Names of django-allauth have underscores.
 OPEN = {
     "account_logout",
@@ -33,11 +35,13 @@ def is_missing(request: HttpRequest, user: User) -> bool:
     # Superusers have the permissions of every role.
     if not user.is_superuser and set(roles).isdisjoint(settings.MFA_REQUIRED_ROLES):
         return False
-    return not (settings.SSO_MFA and _is_single_sign_on(request, user))
+    return not (settings.SSO_MFA and _is_strong_single_sign_on(request, user))
 
 
-def _is_single_sign_on(request: HttpRequest, user: User) -> bool:
+def _is_strong_single_sign_on(request: HttpRequest, user: User) -> bool:
     records = get_authentication_records(request, user)
+    if request.session.get(SINGLE_FACTOR):
+        return False
     return any(record["method"] == "socialaccount" for record in records)
 
 

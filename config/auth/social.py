@@ -21,6 +21,9 @@ log = logging.getLogger("loupe.login")
 
 FOREIGN = "This answer does not belong to your log-in. Start again."
 INVITATION = "invitation"  # in the session: the digest of the invitation that was opened
+SINGLE_FACTOR = "single_factor_at_provider"  # in the session
+# Values of `amr` for what a person knows, and for no question at all. Source: RFC 8176, 2
+NO_SECOND_FACTOR = {"pwd", "pin", "kba", "geo", "rba", "wia", "user"}
 FRESH = 300  # seconds; a provider that states the time of the log-in must state a recent one
 
 
@@ -58,6 +61,7 @@ class SocialAdapter(DefaultSocialAccountAdapter):
             raise PermissionDenied("Accounts are not connected in this way.")
 
     def _enter(self, request: HttpRequest, sociallogin: Any, claims: dict[str, Any]) -> None:
+        _note_strength(request, claims, is_oidc=sociallogin.account.provider != "saml")
         try:
             identity = _read_identity(sociallogin, claims)
             if sociallogin.is_existing:
@@ -89,6 +93,31 @@ def _read_claims(sociallogin: Any) -> dict[str, Any]:
     return {**id_token, **(found.get("userinfo") or {})}
 
 
+def _note_strength(request: HttpRequest, claims: dict[str, Any], *, is_oidc: bool) -> None:
+    """Note when and how the provider asked who the person is, as far as it says so.
+
+    Raises PermissionDenied if a provider, which was asked for a log-in within ``max_age``, sends an
+    earlier one. SAML has no such question.
+    """
+    request.session[SINGLE_FACTOR] = is_single_factor(claims)
+    if "auth_time" not in claims:
+        return
+    at = float(claims["auth_time"])
+    if is_oidc and time.time() - at > settings.SESSION_COOKIE_AGE + FRESH:
+        raise PermissionDenied(
+            f"Your log-in at {settings.SSO['name']} is more than {settings.SESSION_HOURS} hours"
+            " old. Log out there, then log in again."
+        )
+    request.session[recent_login.AT_PROVIDER] = int(at)
+
+
+def is_single_factor(claims: dict[str, Any]) -> bool:
+    """Return whether the provider says that it asked for nothing but a password or the like."""
+    found = claims.get("amr") or []
+    methods = {str(each) for each in ([found] if isinstance(found, str) else found)}
+    return bool(methods) and methods <= NO_SECOND_FACTOR
+
+
 def _read_identity(sociallogin: Any, claims: dict[str, Any]) -> Identity:
     verified = [mail.email for mail in sociallogin.email_addresses if mail.verified]
     name = str(claims.get("preferred_username") or claims.get("email") or claims["sub"])
@@ -105,3 +134,4 @@ def _confirm(request: HttpRequest, sociallogin: Any, claims: dict[str, Any]) -> 
     if time.time() - float(claims.get("auth_time", time.time())) > FRESH:
         raise PermissionDenied("The identity provider did not ask who you are. Log out there.")
     recent_login.note_login(request)
+    log.info("Confirmed: account %s, by single sign-on", request.user.pk)

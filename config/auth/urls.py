@@ -20,7 +20,11 @@ from config.auth import oidc, views
 urlpatterns = [
     path("login/", views.Login.as_view(), name="account_login"),
     path("login/code/", mfa.authenticate, name="mfa_authenticate"),
-    path("login/passkey/", login_not_required(webauthn.login_webauthn), name="mfa_login_webauthn"),
+    path(
+        "login/passkey/",
+        login_not_required(views.PasskeyLogin.as_view()),
+        name="mfa_login_webauthn",
+    ),
     path("login/inactive/", account_views.account_inactive, name="account_inactive"),
     path("logout/", views.Logout.as_view(), name="account_logout"),
     path("password/", views.PasswordChange.as_view(), name="password-change"),

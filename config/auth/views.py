@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from allauth.account import views as account_views
@@ -32,6 +33,8 @@ from django.views.decorators.http import require_safe
 from generation.core import recent_login
 from moderation.services import browser_sessions, team_mail
 
+log = logging.getLogger("loupe.login")
+
 READ_OR_POST = ("GET", "HEAD", "POST")
 # Cached pages may hold images. Storage is left alone: it keeps decisions that were not sent yet.
 CLEARED_AT_LOGOUT = '"cache"'
@@ -55,6 +58,15 @@ class Login(account_views.LoginView):
             "has_password_login": settings.PASSWORD_LOGIN,
             "sso": settings.SSO,
         }
+
+
+class PasskeyLogin(webauthn_views.LoginWebAuthnView):
+    """The log-in by passkey, whose challenge and answer the log-in page fetches and sends."""
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        log.warning("Refused: a passkey that is unknown or does not fit the question")
+        answer: HttpResponse = super().form_invalid(form)
+        return answer
 
 
 class Logout(account_views.LogoutView):
@@ -137,6 +149,11 @@ class Reauthenticate(account_views.ReauthenticateView):
         answer: HttpResponse = super().form_valid(form)
         return answer
 
+    def form_invalid(self, form: Any) -> HttpResponse:
+        log.warning("Refused: account %s, wrong password to confirm", self.request.user.pk)
+        answer: HttpResponse = super().form_invalid(form)
+        return answer
+
 
 class ReauthenticateByCode(mfa_views.ReauthenticateView):
     """The same question, for a code of the app or a recovery code."""
@@ -156,6 +173,7 @@ class ReauthenticateByPasskey(webauthn_views.ReauthenticateWebAuthnView):
         return answer
 
     def form_invalid(self, form: Any) -> HttpResponse:
+        log.warning("Refused: account %s, wrong passkey to confirm", self.request.user.pk)
         messages.error(self.request, "That passkey was not accepted. Try again.")
         return HttpResponseRedirect(self.request.get_full_path())
 

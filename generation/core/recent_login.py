@@ -21,15 +21,17 @@ from django.http.response import HttpResponseBase
 from django.urls import reverse
 
 SESSION_KEY = "logged_in_at"
+AT_PROVIDER = "logged_in_at_provider"  # in the session, until the log-in here is complete
 REQUIRED = "Log in again to do this: your last log-in is too long ago."
 KEPT_HEADERS = ("CONTENT_", "HTTP_", "PATH_", "QUERY_", "REMOTE_", "REQUEST_", "SCRIPT_", "SERVER_")
 SECRET_HEADERS = {"HTTP_AUTHORIZATION", "HTTP_COOKIE", "HTTP_PROXY_AUTHORIZATION"}
 NOT_KEPT = "Nothing was saved: passwords are not kept in between. Enter the form again afterwards."
 
 
-def note_login(request: HttpRequest) -> None:
-    """Note in the session that the person has just proven who they are."""
-    request.session[SESSION_KEY] = int(time.time())
+def note_login(request: HttpRequest, at: float | None = None) -> None:
+    """Note in the session when the person has proven who they are: now, or before, at ``at``."""
+    now = time.time()
+    request.session[SESSION_KEY] = int(now if at is None else min(at, now))
 
 
 def is_recent(request: HttpRequest, minutes: int | None = None) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 USER_AGENT_MAX = 300
+METHODS_MAX = 100
 STARTED_AT = "started_at"  # in the session: seconds since 1970 at the log-in
 # Activity is noted once in this time for each process, so an idle session may last as much longer.
 NOTE_INTERVAL = timedelta(minutes=5)
@@ -40,9 +41,18 @@ def extend(*, session_key: str, started_at: int, now: datetime) -> None:
 
 
 def note_activity(
-    *, user_id: int, session_key: str, user_agent: str, ip_address: str, now: datetime
+    *,
+    user_id: int,
+    session_key: str,
+    user_agent: str,
+    ip_address: str,
+    methods: str,
+    now: datetime,
 ) -> None:
-    """Store that a person used a session. Callers limit this to once in some minutes."""
+    """Store that a person used a session. Callers limit this to once in some minutes.
+
+    ``methods`` says what the log-in was by.
+    """
     BrowserSession.objects.update_or_create(
         session_id=session_key,
         defaults={"seen_at": now},
@@ -50,6 +60,7 @@ def note_activity(
             "user_id": user_id,
             "user_agent": user_agent.replace("\0", "")[:USER_AGENT_MAX],
             "ip_address": ip_address or None,
+            "methods": methods[:METHODS_MAX],
             "created_at": now,
             "seen_at": now,
         },

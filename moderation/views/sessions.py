@@ -11,6 +11,7 @@ from django.template.defaultfilters import pluralize
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
+from generation.core.recent_login import requires_recent_login
 from moderation.presenters import team as presenter
 from moderation.services import browser_sessions
 from moderation.views.access import DeskRequest, SeeOther
@@ -23,6 +24,7 @@ def session_list(request: DeskRequest) -> HttpResponse:
 
 
 @require_POST
+@requires_recent_login()
 def session_end(request: DeskRequest, uuid: UUID) -> HttpResponse:
     browser_sessions.end(get_object_or_404(browser_sessions.list_open(request.user), uuid=uuid))
     messages.success(request, "That session has ended.")
@@ -30,6 +32,7 @@ def session_end(request: DeskRequest, uuid: UUID) -> HttpResponse:
 
 
 @require_POST
+@requires_recent_login()
 def session_rest_end(request: DeskRequest) -> HttpResponse:
     """End all sessions of the person but this one."""
     ended = browser_sessions.end_all(request.user, keep=request.session.session_key)

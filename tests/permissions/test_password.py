@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -42,12 +43,25 @@ def test_password_change_ends_other_sessions(moderator: User) -> None:
     assert moderator.check_password(NEW)
 
 
+def test_words_of_the_installation_may_be_part_of_a_long_password(
+    settings: Any, client_of: Callable[[User], Client], moderator: User
+) -> None:
+    settings.PUBLIC_URL = "https://desk.house-of-ada.example"
+    client = client_of(moderator)
+    short, long = "house-of-ada-1", "loupe battery staple"
+    refused = client.post(PAGE, make_form_data(new=short, again=short))
+    assert "little more than a name" in refused.text
+    assert client.post(PAGE, make_form_data(new=long, again=long)).status_code == 302
+
+
 @pytest.mark.parametrize(
     ("sent", "problem"),
     [
         (make_form_data(old="wrong"), "Your old password was entered incorrectly"),
         (make_form_data(again="something else"), "didn’t match"),
         (make_form_data(new="short", again="short"), "too short"),
+        (make_form_data(new="Loupe-2026!", again="Loupe-2026!"), "little more than a name"),
+        (make_form_data(new="moderator1", again="moderator1"), "little more than a name"),
     ],
 )
 def test_invalid_password_form_returns_422_and_keeps_password(

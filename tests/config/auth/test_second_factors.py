@@ -103,6 +103,15 @@ def test_code_confirms_who_one_is(client_of: ClientOf, with_app: User) -> None:
     assert client.get("/exports/decisions.csv").status_code == 200
 
 
+def test_first_factor_is_added_only_after_a_recent_log_in(
+    client_of: ClientOf, senior: User
+) -> None:
+    client = client_of(senior)
+    age_log_in(client.session)
+    for path in ("/factors/app/", "/factors/passkeys/new/"):
+        assert client.get(path)["Location"].startswith("/reauthenticate/?")
+
+
 def test_factors_change_only_after_a_recent_log_in(client_of: ClientOf, with_app: User) -> None:
     client = client_of(with_app)
     age_log_in(client.session)

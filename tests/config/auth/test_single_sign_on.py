@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
+import jwt
 import oidc_provider_mock
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.contrib.auth.models import Group, User
 from django.test import Client
+from jwt.algorithms import RSAAlgorithm
 from werkzeug.serving import make_server
 
 from config.env import pairs
@@ -34,33 +38,44 @@ pytestmark = [
 ]
 
 
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+STRANGE_KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
 class Provider:
-    """An OpenID provider whose ID tokens a test can falsify."""
+    """An OpenID provider whose ID tokens a test can falsify, signed anew by ``sign``."""
 
     def __init__(self) -> None:
         self.app = oidc_provider_mock.app()
         self.false_claims: dict[str, Any] = {}
+        self.sign = lambda claims: jwt.encode(claims, KEY, "RS256", headers={"kid": "tests"})
         self.app.wsgi_app = self._falsify(self.app.wsgi_app)
         self.server = make_server("localhost", 0, self.app, threaded=True)
         self.url = f"http://localhost:{self.server.server_port}"
 
     def _falsify(self, inner: Any) -> Any:
         def call(environ: Any, start: Any) -> Any:
-            if not environ["PATH_INFO"].endswith("/token") or not self.false_claims:
+            change = {"/oauth2/token": self._change_token, "/jwks": self._add_key}.get(
+                environ["PATH_INFO"]
+            )
+            if change is None or not self.false_claims:
                 return inner(environ, start)
             kept: list[Any] = []
-            body = b"".join(inner(environ, lambda *answer: kept.extend(answer[:2])))
-            answer = json.loads(body)
-            head, payload, signature = answer["id_token"].split(".")
-            claims = json.loads(base64.urlsafe_b64decode(payload + "=="))
-            false = json.dumps(claims | self.false_claims).encode()
-            payload = base64.urlsafe_b64encode(false).rstrip(b"=").decode()
-            body = json.dumps({**answer, "id_token": f"{head}.{payload}.{signature}"}).encode()
+            answer = json.loads(b"".join(inner(environ, lambda *answer: kept.extend(answer[:2]))))
+            body = json.dumps(change(answer)).encode()
             headers = [pair for pair in kept[1] if pair[0].lower() != "content-length"]
             start(kept[0], [*headers, ("Content-Length", str(len(body)))])
             return [body]
 
         return call
+
+    def _change_token(self, answer: dict[str, Any]) -> dict[str, Any]:
+        claims = jwt.decode(answer["id_token"], options={"verify_signature": False})
+        return {**answer, "id_token": self.sign(claims | self.false_claims)}
+
+    def _add_key(self, answer: dict[str, Any]) -> dict[str, Any]:
+        key = RSAAlgorithm.to_jwk(KEY.public_key(), as_dict=True)
+        return {"keys": [*answer["keys"], {**key, "kid": "tests"}]}
 
     def set_person(self, sub: str, **claims: Any) -> None:
         httpx.put(f"{self.url}/users/{sub}", json=claims).raise_for_status()
@@ -275,6 +290,46 @@ def test_false_id_token_is_refused(provider: Provider, claims: dict[str, Any]) -
     assert not User.objects.exists()
 
 
+def test_claims_of_a_signed_token_count(provider: Provider) -> None:
+    """The counterpart of the refusals above: these come from their claims, not from the key."""
+    provider.set_person("u1", preferred_username="ada", groups=["mods"])
+    provider.false_claims = {"auth_time": int(time.time())}
+    client = Client()
+    sign_in(client, "u1")
+    assert is_logged_in(client)
+
+
+def _sign_with_public_key(claims: dict[str, Any]) -> str:
+    """Sign as an attacker who has only the provider's public key, with a symmetric algorithm."""
+    public = KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return jwt.encode(claims, public, "HS256", headers={"kid": "tests"})
+
+
+@pytest.mark.parametrize(
+    "sign",
+    [
+        lambda claims: jwt.encode(claims, "", "none"),
+        lambda claims: jwt.encode(claims, None, "none", headers={"kid": "tests"}),
+        lambda claims: jwt.encode(claims, "s" * 32, "HS256"),  # the client's secret
+        _sign_with_public_key,
+        lambda claims: jwt.encode(claims, STRANGE_KEY, "RS256", headers={"kid": "tests"}),
+        lambda claims: jwt.encode(claims, STRANGE_KEY, "RS256", headers={"kid": "others"}),
+        lambda claims: jwt.encode(claims, STRANGE_KEY, "RS256"),
+        lambda claims: jwt.encode(claims, KEY, "RS256", headers={"kid": "tests"})[:-8] + "AAAAAAAA",
+        lambda claims: "no.token",
+    ],
+)
+def test_token_without_the_providers_signature_is_refused(
+    provider: Provider, sign: Callable[[dict[str, Any]], str]
+) -> None:
+    provider.set_person("u1", preferred_username="ada", groups=["mods"])
+    provider.false_claims, provider.sign = {"name": "Ada"}, sign
+    client = Client()
+    assert sign_in(client, "u1").status_code == 401
+    assert not is_logged_in(client)
+    assert not User.objects.exists()
+
+
 def test_other_issuer_of_the_configuration_is_refused(provider: Provider, settings: Any) -> None:
     settings.SSO = {**settings.SSO, "issuer": "https://id.house.example"}
     provider.set_person("u1", preferred_username="ada", groups=["mods"])
@@ -317,6 +372,66 @@ def test_single_sign_on_counts_as_second_factor_by_setting(
     client = Client()
     sign_in(client, "u1")
     assert client.get("/queues/").status_code == (200 if is_trusted else 302)
+
+
+@pytest.mark.parametrize(
+    ("methods", "is_enough"),
+    [
+        (["pwd"], False),
+        ("pwd", False),
+        (["pwd", "mfa"], True),
+        (["hwk"], True),
+        ([], True),
+    ],
+)
+def test_stated_password_alone_is_no_second_factor(
+    provider: Provider, settings: Any, methods: Any, is_enough: bool
+) -> None:
+    settings.MFA_REQUIRED_ROLES, settings.SSO_MFA = ["moderator"], True
+    provider.set_person("u1", preferred_username="ada", groups=["mods"])
+    provider.false_claims = {"amr": methods}
+    client = Client()
+    sign_in(client, "u1")
+    assert client.get("/queues/").status_code == (200 if is_enough else 302)
+
+
+def test_log_in_is_as_old_as_the_provider_says(provider: Provider, settings: Any) -> None:
+    settings.SSO_GROUP_ROLES = [("ops", "operator")]
+    provider.set_person("u1", preferred_username="ada", groups=["ops"])
+    client = Client()
+    assert parse_qs(urlsplit(client.get("/sso/sso/login/")["Location"]).query)["max_age"] == [
+        str(settings.SESSION_COOKIE_AGE)
+    ]
+
+    provider.false_claims = {"auth_time": int(time.time()) - 3600}
+    sign_in(client, "u1")
+
+    assert is_logged_in(client)
+    question = client.post("/team/invitations/", {"roles": ["moderator"]})
+    assert question["Location"].startswith("/reauthenticate/sso/?")
+
+
+def test_second_factor_here_is_newer_than_the_log_in_at_the_provider(
+    provider: Provider, senior: User
+) -> None:
+    SocialAccount.objects.create(user=senior, provider="sso", uid="u1")
+    recovery = Authenticator.objects.create(
+        user=senior, type="recovery_codes", data={"seed": "a" * 80, "used_mask": 0}
+    )
+    Authenticator.objects.create(user=senior, type="totp", data={"secret": "A" * 32})
+    provider.false_claims = {"auth_time": int(time.time()) - 3600}
+    client = Client()
+    sign_in(client, "u1")
+    client.post("/login/code/", {"code": recovery.wrap().get_unused_codes()[0]})
+    assert client.get("/exports/decisions.csv").status_code == 200
+
+
+def test_log_in_before_the_longest_session_is_refused(provider: Provider, settings: Any) -> None:
+    provider.set_person("u1", preferred_username="ada", groups=["mods"])
+    provider.false_claims = {"auth_time": int(time.time()) - settings.SESSION_COOKIE_AGE - 3600}
+    client = Client()
+    assert "hours old. Log out there" in sign_in(client, "u1").text
+    assert not is_logged_in(client)
 
 
 def test_single_sign_on_again_continues_a_form(
