@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from django.core.management import CommandError, call_command
 
-from tests.deploy.servers import HOST, Loupe, Nginx
+from tests.deploy.servers import HOST, SECRET_KEY, Nginx, Server
 from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
@@ -59,33 +60,51 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
+class TlsWeb(Server):
+    """The web server with a certificate; it needs no database for probes."""
+
+    name = "web-tls"
+
+    def __init__(self, certificate: Path, key: Path) -> None:
+        super().__init__()
+        self.pair = {"WEB_TLS_CERTIFICATE": str(certificate), "WEB_TLS_KEY": str(key)}
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **super().environment(),
+            **self.pair,
+            "DATA_DIR": str(self.folder),
+            "SECRET_KEY": SECRET_KEY,
+            "PUBLIC_URL": f"https://{HOST}",
+            "WEB_PROCESSES": "1",
+        }
+
+    def command(self) -> list[str]:
+        return [sys.executable, "manage.py", "web", "--port", str(self.port)]
+
+
 @pytest.fixture(scope="module")
-def loupe(folder: Path) -> Iterator[Loupe]:
-    with Loupe(
-        WEB_TLS_CERTIFICATE=str(folder / f"{NAME}.pem"),
-        WEB_TLS_KEY=str(folder / f"{NAME}-key.pem"),
-    ) as server:
+def web(folder: Path) -> Iterator[TlsWeb]:
+    with TlsWeb(folder / f"{NAME}.pem", folder / f"{NAME}-key.pem") as server:
         yield server
 
 
-def test_nginx_verifies_the_web_server(loupe: Loupe, folder: Path) -> None:
-    with Nginx(loupe.port, authority=folder / "authority.pem") as nginx:
-        url = f"https://127.0.0.1:{nginx.port}/login/"
-        assert httpx.get(url, headers={"Host": HOST}, verify=False, timeout=60).status_code == 200
+@pytest.mark.parametrize(("authority", "status"), [("authority", 200), ("stranger", 502)])
+def test_nginx_accepts_one_authority(
+    web: TlsWeb, folder: Path, authority: str, status: int
+) -> None:
+    with Nginx(web.port, authority=folder / f"{authority}.pem") as nginx:
+        url = f"https://127.0.0.1:{nginx.port}/healthz"
+        answer = httpx.get(url, headers={"Host": HOST}, verify=False, timeout=60)
+    assert answer.status_code == status
 
 
-def test_nginx_refuses_another_authority(loupe: Loupe, folder: Path) -> None:
-    with Nginx(loupe.port, authority=folder / "stranger.pem") as nginx:
-        url = f"https://127.0.0.1:{nginx.port}/login/"
-        assert httpx.get(url, headers={"Host": HOST}, verify=False, timeout=60).status_code == 502
-
-
-def test_web_server_speaks_no_http(loupe: Loupe, folder: Path) -> None:
+def test_web_server_speaks_no_http(web: TlsWeb, folder: Path) -> None:
     with pytest.raises(httpx.TransportError):
-        httpx.get(f"http://127.0.0.1:{loupe.port}/healthz", timeout=60)
+        httpx.get(f"http://127.0.0.1:{web.port}/healthz", timeout=60)
     trusted = ssl.create_default_context(cafile=folder / "authority.pem")
     trusted.check_hostname = False  # the name is loupe.internal, the address 127.0.0.1
-    probe = httpx.get(f"https://127.0.0.1:{loupe.port}/healthz", verify=trusted, timeout=60)
+    probe = httpx.get(f"https://127.0.0.1:{web.port}/healthz", verify=trusted, timeout=60)
     assert probe.status_code == 200
 
 
