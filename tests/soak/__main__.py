@@ -14,11 +14,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from tests.deploy.servers import Postgres
+from tests.deploy.servers import Postgres, Redis
 from tests.soak.installation import KILLS, PEOPLE, Installation
 from tests.soak.traffic import Traffic
 
-SAMPLE_SECONDS, INVARIANTS_SECONDS = 5.0, 60.0
+SAMPLE_SECONDS, INVARIANTS_SECONDS, PAUSE_SECONDS = 5.0, 60.0, 0.2
 QUIET_SECONDS = 600.0  # two leases of a submission, and retries
 LIVED, WARM_UP = 60.0, 30.0  # of a process whose growth is reported, in seconds
 SLOPE_SECONDS = 1800.0  # a slope over less says nothing: it is reported, and fails nothing
@@ -30,15 +30,26 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make soak")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--kill-every", type=float, default=15, help="seconds; 0: no kills")
+    parser.add_argument(
+        "--kill-every", type=float, default=6, help="seconds; 6: some 500 an hour; 0: no kills"
+    )
+    parser.add_argument(
+        "--disturb-every",
+        type=float,
+        default=60,
+        help="seconds between disturbances of the queue, deploys and, with --database postgres and"
+        " --redis, kills of these servers; 0: none",
+    )
     parser.add_argument("--request-every", type=float, default=1, help="seconds")
     parser.add_argument("--database", choices=("sqlite", "postgres"), default="sqlite")
+    parser.add_argument("--redis", action="store_true", help="queue and cache in Redis")
     parser.add_argument("--report", type=Path, default=Path("var/soak.json"))
     options = parser.parse_args()
     with ExitStack() as stack:
         is_postgres = options.database == "postgres"
-        url = stack.enter_context(Postgres()).url if is_postgres else ""
-        report = run(stack.enter_context(Installation(url)), options)
+        postgres = stack.enter_context(Postgres()) if is_postgres else None
+        redis = stack.enter_context(Redis()) if options.redis else None
+        report = run(stack.enter_context(Installation(postgres, redis)), options)
     options.report.parent.mkdir(parents=True, exist_ok=True)
     options.report.write_text(json.dumps(report, indent=1))
     sys.stdout.write(f"{format_report(report)}\nThe report: {options.report}\n")
@@ -54,19 +65,28 @@ def run(installation: Installation, options: argparse.Namespace) -> dict[str, An
     started = time.monotonic()
     end = started + 60 * options.minutes
     next_kill = _add_pause(started, options.kill_every, chance)
+    next_disturbance = _add_pause(started, options.disturb_every, chance)
     next_check = started + INVARIANTS_SECONDS
+    next_sample = started
     ended_alone: list[str] = []
     while (now := time.monotonic()) < end:
         ended_alone += installation.revive()
         if now >= next_kill:
-            installation.kill(chance.choice(KILLS), chance)
-            next_kill = _add_pause(time.monotonic(), options.kill_every, chance)
+            installation.kill(chance.choices(list(KILLS), KILLS.values())[0], chance)
+            # By the plan, so that the time of a start does not lower the rate.
+            next_kill = max(now, _add_pause(next_kill, options.kill_every, chance))
+        if now >= next_disturbance:
+            installation.disturb(chance.choice(list(installation.disturbances)))
+            next_disturbance = _add_pause(now, options.disturb_every, chance)
         if now >= next_check:
             violations += installation.check_invariants()
             checks += 1
             next_check = now + INVARIANTS_SECONDS
-        installation.sample(now - started)
-        time.sleep(SAMPLE_SECONDS / 2)
+        if now >= next_sample:
+            installation.sample(now - started)
+            next_sample = now + SAMPLE_SECONDS / 2
+        time.sleep(PAUSE_SECONDS)
+    minutes = (time.monotonic() - started) / 60
     traffic.stop.set()
     for thread in threads:
         thread.join(90)
@@ -74,10 +94,15 @@ def run(installation: Installation, options: argparse.Namespace) -> dict[str, An
     violations += installation.check_invariants()
     figures = {
         "seed": options.seed,
-        "minutes": options.minutes,
+        "minutes": round(minutes, 1),
         "database": options.database,
+        "queue": "redis" if options.redis else "database",
         "kills": installation.kills,
+        "kills in all": sum(installation.kills.values()),
+        "kills an hour": round(60 * sum(installation.kills.values()) / minutes),
+        "disturbances": installation.disturbed,
         "requested": traffic.requested,
+        "wire faults": dict(sorted(traffic.faults.items())),
         "answers": dict(sorted(traffic.answers.items())),
         "confirmed tasks": len(traffic.tasks),
         "confirmed decisions": len(traffic.decided),
@@ -86,6 +111,7 @@ def run(installation: Installation, options: argparse.Namespace) -> dict[str, An
         "images that two people decided": _count_doubles(books.pop("decisions")),
         "seconds until quiet": round(waited),
         "checks of the invariants": checks + 1,
+        "last check": installation.last_check,
         "violations": violations,
         "ended alone": ended_alone,
         "growth": installation.measure_growth(lived=LIVED, warm_up=WARM_UP),

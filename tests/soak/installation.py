@@ -9,13 +9,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from statistics import linear_regression
 from typing import Any
 
 from bench.people import PASSWORD
-from tests.deploy.servers import ROOT, Loupe, Worker, is_listening, wait_until
+from tests.deploy.servers import ROOT, Loupe, Postgres, Redis, Worker, is_listening, wait_until
 
 PEOPLE = ("ada", "ben", "cleo")
 MAKE_PEOPLE = """
@@ -24,7 +26,22 @@ for name in {names!r}:
     user = User.objects.create_user(name, password={password!r})
     user.groups.add(Group.objects.get(name="moderator"))
 """
-KILLS = ("web", "worker", "process of web", "process of worker")
+# With their weights: after a kill of the web server, people log in again before they decide.
+KILLS = {"web": 1, "worker": 2, "process of web": 1, "process of worker": 2}
+FLUSH = """
+from generation.jobs import Pool, find_broker
+for pool in Pool:
+    find_broker(pool).purge_queue()
+"""
+# Two messages for each job at once, past the check that one is on its way.
+DOUBLE = """
+from django_q.tasks import async_task
+from generation import jobs
+jobs.discover()
+for job in list(jobs.REGISTRY.values()) * 2:
+    async_task(job.path, task_name=job.name, broker=jobs.find_broker(job.pool))
+"""
+STOP_SECONDS = 90.0  # as long as the units of systemd wait
 
 
 class SoakedLoupe(Loupe):
@@ -34,16 +51,31 @@ class SoakedLoupe(Loupe):
         return {**super().environment(), "PUBLIC_URL": f"http://127.0.0.1:{self.port}"}
 
 
+def _restart(server: Postgres | Redis) -> None:
+    server.stop()
+    server.start()
+
+
 class Installation:
     """The servers. ``samples`` are (seconds, MiB, files) of each process."""
 
-    def __init__(self, database_url: str) -> None:
-        more = {"DATABASE_URL": database_url} if database_url else {}
+    def __init__(self, postgres: Postgres | None = None, redis: Redis | None = None) -> None:
+        more = {"DATABASE_URL": postgres.url} if postgres else {}
+        more |= {"REDIS_URL": redis.url} if redis else {}
         self.web = SoakedLoupe(
             SANDBOX="1", SANDBOX_LATENCY="0.5", CLASSIFIERS="sandbox", WEB_DRAIN_SECONDS="0", **more
         )
         self.worker = Worker(self.web)
         self.kills = dict.fromkeys(KILLS, 0)
+        self.disturbances: dict[str, Callable[[], object]] = {
+            "queue flushed": lambda: self.web.manage("shell", "-c", FLUSH),
+            "messages doubled": lambda: self.web.manage("shell", "-c", DOUBLE),
+            "deploy": self._deploy,
+        }
+        for server in filter(None, (postgres, redis)):
+            self.disturbances[f"{server.name} killed"] = partial(_restart, server)
+        self.last_check = "none"
+        self.disturbed = dict.fromkeys(self.disturbances, 0)
         self.samples: dict[tuple[str, int], list[tuple[float, float, int]]] = {}
         self.web.manage("shell", "-c", MAKE_PEOPLE.format(names=PEOPLE, password=PASSWORD))
         limits = ("--images-per-day", "1000000", "--calls-per-minute", "100000")
@@ -82,6 +114,23 @@ class Installation:
             with suppress(ProcessLookupError):
                 os.killpg(server.process.pid, signal.SIGKILL)
             wait_until(lambda: not is_listening(self.web.port), "the port is free")
+
+    def disturb(self, kind: str) -> None:
+        self.disturbances[kind]()
+        self.disturbed[kind] += 1
+
+    def _deploy(self) -> None:
+        """End web server and worker by SIGTERM, and start both again."""
+        servers = (self.web, self.worker)
+        for server in servers:
+            assert server.process is not None
+            server.process.terminate()
+        for server in servers:
+            assert server.process is not None
+            with suppress(subprocess.TimeoutExpired):
+                server.process.wait(STOP_SECONDS)
+            self._kill_server(server)
+            server.start()
 
     def revive(self) -> list[str]:
         """Start what has ended by itself; return its names."""
@@ -135,10 +184,22 @@ class Installation:
         return rows
 
     def check_invariants(self) -> list[str]:
+        """Return the violations that two checks in a row find.
+
+        A check reads row after row while others write, so a single one can find half a change.
+        """
+        found = self._find_violations()
+        if found:
+            again = self._find_violations()
+            found = [message for message in found if message in again]
+        return found
+
+    def _find_violations(self) -> list[str]:
         command = [sys.executable, "manage.py", "check_invariants"]
         done = subprocess.run(
             command, cwd=ROOT, env=self.web.environment(), capture_output=True, text=True
         )
+        self.last_check = done.stdout.strip() or "violations"  # "20 invariants hold."
         return [] if done.returncode == 0 else done.stderr.strip().splitlines()
 
     def read_books(self) -> dict[str, Any]:

@@ -39,6 +39,7 @@ class Traffic:
     tasks: set[str] = field(default_factory=set)
     decided: set[str] = field(default_factory=set)
     answers: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)  # that the provider was asked for
     requested: int = 0
 
     def start(self, people: tuple[str, ...], *, every: float) -> list[threading.Thread]:
@@ -55,6 +56,7 @@ class Traffic:
         while not self.stop.wait(every):
             self.requested += 1
             fault = f" {chance.choice(FAULTS)}" if chance.random() < FAULT_SHARE else ""
+            self.faults[fault.strip() or "none"] += 1
             request = {
                 "model_name": "alder_realism_v4.safetensors",
                 "prompt": f"{chance.choice(SUBJECTS)}{fault}",
