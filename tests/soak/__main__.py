@@ -72,7 +72,7 @@ def run(installation: Installation, options: argparse.Namespace) -> dict[str, An
     while (now := time.monotonic()) < end:
         ended_alone += installation.revive()
         if now >= next_kill:
-            installation.kill(chance.choices(list(KILLS), KILLS.values())[0], chance)
+            installation.kill(chance.choices(list(KILLS), list(KILLS.values()))[0], chance)
             # By the plan, so that the time of a start does not lower the rate.
             next_kill = max(now, _add_pause(next_kill, options.kill_every, chance))
         if now >= next_disturbance:

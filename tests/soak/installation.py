@@ -52,8 +52,22 @@ class SoakedLoupe(Loupe):
 
 
 def _restart(server: Postgres | Redis) -> None:
+    """Kill a server and start it again. PostgreSQL refuses while an old process of it lives."""
+    assert server.process is not None
+    family = list_family(server.process.pid)
     server.stop()
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in family), server.name)
     server.start()
+
+
+def list_family(pid: int) -> list[int]:
+    """Return a process and its living descendants."""
+    family = [pid]
+    for member in family:  # grows in the loop
+        for path in Path(f"/proc/{member}/task").glob("*/children"):
+            with suppress(OSError):
+                family += map(int, path.read_text().split())
+    return family
 
 
 class Installation:
@@ -95,7 +109,7 @@ class Installation:
         server = self.web if "web" in kind else self.worker
         assert server.process is not None
         if kind.startswith("process"):
-            family = self._family(server.process.pid)[1:]
+            family = list_family(server.process.pid)[1:]
             if family:
                 self.kills[kind] += 1
                 with suppress(ProcessLookupError):
@@ -141,20 +155,11 @@ class Installation:
                 server.start()
         return ended
 
-    def _family(self, pid: int) -> list[int]:
-        """Return a process and its living descendants."""
-        family = [pid]
-        for member in family:  # grows in the loop
-            for path in Path(f"/proc/{member}/task").glob("*/children"):
-                with suppress(OSError):
-                    family += map(int, path.read_text().split())
-        return family
-
     def sample(self, seconds: float) -> None:
         """Note the memory and the open files of every process."""
         for server in (self.web, self.worker):
             assert server.process is not None
-            for pid in self._family(server.process.pid):
+            for pid in list_family(server.process.pid):
                 with suppress(OSError, StopIteration):
                     status = Path(f"/proc/{pid}/status").read_text().splitlines()
                     rss = next(line for line in status if line.startswith("VmRSS:"))
