@@ -235,11 +235,15 @@ class DurableFileSystemStorage(FileSystemStorage, AssetStorage):
         folder = Path(self.location) / _TEMPORARY
         self._make_folder(folder)
         aside = folder / f"{uuid4().hex}.part"
+        limit = time.time() - older_than_seconds
         try:
+            # First where it is: a process that is killed now must not leave a young file aside.
+            if path.stat().st_mtime > limit:
+                return False
             os.replace(path, aside)
         except FileNotFoundError:
             return False
-        if aside.stat().st_mtime > time.time() - older_than_seconds:
+        if aside.stat().st_mtime > limit:
             os.replace(aside, path)
             return False
         aside.unlink()

@@ -183,7 +183,7 @@ def _run_rule(rule: RetentionRule, go_on: Callable[[], bool]) -> None:
     try:
         while purging.finish(BATCH):
             pass
-        while _purge_and_count(rule, held, extent):
+        while _purge_and_count(find_due(rule).exclude(is_in_use()), extent, held, "purged"):
             purging.finish(BATCH)
             if not go_on():
                 held.update(due_at=timezone.now(), lease=None)
@@ -202,14 +202,16 @@ def _run_rule(rule: RetentionRule, go_on: Callable[[], bool]) -> None:
     held.update(due_at=now + EVERY, lease=None, last_run_at=now, error="")
 
 
-def _purge_and_count(rule: RetentionRule, held: QuerySet[RetentionRule], extent: Extent) -> bool:
-    """Mark and count the next images; return whether there were any."""
+def _purge_and_count(
+    rows: QuerySet[Asset], extent: Extent, held: QuerySet[Any], counter: str
+) -> bool:
+    """Mark the next images and count them in the rule or erasure; return whether there were any."""
     with transaction.atomic():
-        # First, because it locks the rule: from here on, nobody can switch it off or take it over.
+        # First, because it locks the row: from here on, nobody can switch it off or take it over.
         if not held.update(due_at=timezone.now() + LEASE):
             return False
-        count = _purge_batch(find_due(rule).exclude(is_in_use()), extent)
-        held.update(purged=F("purged") + count)
+        count = _purge_batch(rows, extent)
+        held.update(**{counter: F(counter) + count})
     return count > 0
 
 
@@ -417,14 +419,13 @@ def run_erasure(erasure: Erasure, *, go_on: Callable[[], bool]) -> bool:
         reason=f"Erasure of an end user: {erasure.reason}", has_texts=True, has_hashes=True
     )
     try:
-        while count := _purge_batch(find_of_end_user(erasure.end_user), extent):
+        while _purge_and_count(find_of_end_user(erasure.end_user), extent, mine, "images"):
             purging.finish(BATCH)
-            if not mine.update(images=F("images") + count, due_at=timezone.now() + LEASE):
-                return False
             if not go_on():
                 mine.update(due_at=timezone.now(), lease=None)
                 return False
-        purging.finish(BATCH)
+        while purging.finish(BATCH):  # an earlier run may have left more than a batch
+            pass
         _erase_requests(erasure, mine)
     except StorageUnavailableError as error:
         mine.update(

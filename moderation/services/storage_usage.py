@@ -26,6 +26,7 @@ LEASE = timedelta(minutes=5)  # longer than a step takes
 KEPT = timedelta(days=400)
 PARTS = 256
 STEPS = len(FOLDERS) * PARTS
+STEPS_KEPT = 16  # progress is stored after so many steps
 # A file without a row is an orphan only after this time: its row may follow.
 YOUNG = timedelta(hours=1)
 FORECAST_DAYS = 14
@@ -64,7 +65,7 @@ def _run_scan(scan: StorageScan, go_on: Callable[[], bool]) -> None:
             _count_part(folder, part, scan.counts)
             scan.position += 1
             may_go_on = go_on()
-            if scan.position % 16 == 0 or not may_go_on:
+            if scan.position % STEPS_KEPT == 0 or not may_go_on:
                 due_at = timezone.now() + (LEASE if may_go_on else timedelta(0))
                 kept = mine.update(position=scan.position, counts=scan.counts, due_at=due_at)
                 if not kept or not may_go_on:

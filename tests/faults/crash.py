@@ -26,7 +26,7 @@ from django.db import connection, connections
 from django.db.backends.signals import connection_created
 
 WRITE = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|REPLACE)\b", re.IGNORECASE)
-FILE_CHANGES = ("replace", "rename", "link", "unlink", "mkdir", "rmdir", "fsync")
+FILE_CHANGES = ("replace", "rename", "link", "unlink", "remove", "mkdir", "rmdir", "fsync")
 KILLED, BROKEN = -signal.SIGKILL, 1
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,14 +14,32 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
 from django.core.files.storage import storages
+from django.core.management import call_command
 from django.utils import timezone
 
 import generation.tasks
 import moderation.tasks
 from generation import fetching, providers
+from generation.core.db.state_machine import DueModel
+from generation.core.storage import (
+    FOLDERS,
+    PURGES,
+    asset_name,
+    get_asset_storage,
+    sweep_temporary_files,
+)
 from generation.jobs import Job
-from generation.models import Asset, GenerationRequest, ImportRun, ProviderState, Scope
+from generation.models import (
+    Asset,
+    AssetText,
+    GenerationRequest,
+    ImportRun,
+    ProviderState,
+    RemoteImage,
+    Scope,
+)
 from generation.sandbox.models import SandboxTask
 from generation.services import health, importing, purging
 from moderation.classifiers import encoders
@@ -34,6 +55,7 @@ from moderation.models import (
     Decision,
     Delivery,
     Embedding,
+    Erasure,
     HeadRescoring,
     HeadTraining,
     JudgementReport,
@@ -45,11 +67,14 @@ from moderation.models import (
     PublishedHead,
     Reclassification,
     Resettlement,
+    RetentionEvent,
     RetentionRule,
     Review,
     ScoreStatsProgress,
     ShadowCheck,
     ShadowCount,
+    StorageScan,
+    StorageUsage,
     Verdict,
     Verification,
     WordStatsProgress,
@@ -66,7 +91,9 @@ from moderation.services import (
     published_heads,
     reclassification,
     rescoring,
+    retention,
     shadows,
+    storage_usage,
     trials,
     verification,
 )
@@ -74,13 +101,14 @@ from moderation.services.alarms import checks as alarm_checks
 from moderation.services.alarms import notices as alarm_notices
 from tests.conftest import picture
 from tests.faults.recovery import end_leases, wait_for_webhooks
-from tests.generation.pipeline_helpers import ask
+from tests.generation.pipeline_helpers import ask, run_line
 from tests.generation.test_importing import item
 from tests.moderation.api.calls import LocalServer, make_key
 from tests.moderation.api.test_novita import body, submit
 from tests.moderation.encoder_helpers import use_mean_colour
 from tests.moderation.learned.house import make_head
 from tests.moderation.reclassification_helpers import use_steered
+from tests.stored import empty_storage, list_stored, read_stored, replace_stored
 
 Status = GenerationRequest.Status
 
@@ -113,11 +141,12 @@ class World:
 class Scenario:
     """Work for one job. ``prepare`` adds new work; ``check`` finds what is wrong afterwards.
 
-    ``part`` tells scenarios of the same job apart.
+    ``part`` tells scenarios of the same job apart. ``rows`` are the models whose due rows it makes.
     """
 
     job: Job
     part = ""
+    rows: tuple[type[DueModel], ...] = ()
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -128,6 +157,12 @@ class Scenario:
 
     def prepare(self) -> None:
         raise NotImplementedError
+
+    def run(self) -> None:
+        self.job()
+
+    def recover(self) -> None:
+        """Do what the jobs that run until nothing is due leave to do."""
 
     def check(self) -> list[str]:
         return []
@@ -140,6 +175,7 @@ def _due_now() -> dict[str, Any]:
 # --- The line from a request to its images ---
 class Submit(Scenario):
     job = generation.tasks.submit
+    rows = (GenerationRequest,)
     request: GenerationRequest
 
     def prepare(self) -> None:
@@ -181,6 +217,7 @@ class Poll(Submit):
 
 class Fetch(Submit):
     job = generation.tasks.fetch
+    rows = (RemoteImage,)
 
     def prepare(self) -> None:
         super().prepare()
@@ -191,6 +228,7 @@ class Fetch(Submit):
 
 class Deliver(Scenario):
     job = moderation.tasks.deliver
+    rows = (Delivery,)
     task: str
 
     def set_up(self) -> None:
@@ -269,6 +307,7 @@ class ImportScenario(Scenario):
 # --- Classifiers ---
 class Classify(Scenario):
     job = moderation.tasks.classify
+    rows = (Classification,)
     asset: Asset
 
     def set_up(self) -> None:
@@ -300,6 +339,7 @@ class ClassifyRemote(Classify):
 
 class Embed(Classify):
     job = moderation.tasks.embed
+    rows = (Embedding,)
 
     def set_up(self) -> None:
         self.world.settings.CLASSIFIERS = []
@@ -312,6 +352,7 @@ class Embed(Classify):
 
 class Rescore(Classify):
     job = moderation.tasks.rescore
+    rows = (HeadRescoring,)
 
     def set_up(self) -> None:
         self.world.settings.CLASSIFIERS = ["learned"]
@@ -331,6 +372,7 @@ class Rescore(Classify):
 
 class Train(Scenario):
     job = moderation.tasks.train
+    rows = (HeadTraining,)
 
     def set_up(self) -> None:
         self.world.settings.CLASSIFIERS = ["learned"]
@@ -350,6 +392,7 @@ class Train(Scenario):
 # --- Policies ---
 class Reclassify(Scenario):
     job = moderation.tasks.reclassify
+    rows = (Reclassification,)
 
     def set_up(self) -> None:
         self.world.make_review()
@@ -365,6 +408,7 @@ class Reclassify(Scenario):
 
 class Resettle(Reclassify):
     job = moderation.tasks.resettle
+    rows = (Resettlement,)
 
     def prepare(self) -> None:
         super().prepare()
@@ -374,6 +418,7 @@ class Resettle(Reclassify):
 
 class ApplyPolicies(Scenario):
     job = moderation.tasks.apply_policies
+    rows = (PolicyProposal,)
     proposal: PolicyProposal
 
     def prepare(self) -> None:
@@ -398,6 +443,7 @@ class ApplyPolicies(Scenario):
 
 class TryPolicies(Scenario):
     job = moderation.tasks.try_policies
+    rows = (PolicyTrial,)
 
     def set_up(self) -> None:
         self.draft = self.world.make_draft()
@@ -417,6 +463,7 @@ class TryPolicies(Scenario):
 
 class JudgeAsShadow(Scenario):
     job = moderation.tasks.judge_as_shadow
+    rows = (ShadowCheck,)
 
     def set_up(self) -> None:
         use_steered(self.world.settings)
@@ -436,6 +483,7 @@ class JudgeAsShadow(Scenario):
 
 class TryPromptRules(Scenario):
     job = moderation.tasks.try_prompt_rules
+    rows = (PromptTrial,)
 
     def set_up(self) -> None:
         for _ in range(3):
@@ -484,6 +532,7 @@ class CountScores(CountDecisions):
 
 class Judge(Scenario):
     job = moderation.tasks.judge
+    rows = (JudgementReport,)
 
     def set_up(self) -> None:
         judgement.add_reports()
@@ -501,6 +550,7 @@ class Judge(Scenario):
 
 class CountPeriods(Scenario):
     job = moderation.tasks.count_periods
+    rows = (CountProgress,)
 
     def set_up(self) -> None:
         period_counts.add_streams()
@@ -517,6 +567,7 @@ class CountPeriods(Scenario):
 
 class Verify(Scenario):
     job = moderation.tasks.verify
+    rows = (Verification,)
 
     def set_up(self) -> None:
         for _ in range(3):
@@ -533,6 +584,7 @@ class Verify(Scenario):
 
 class PublishHeads(Scenario):
     job = moderation.tasks.publish_heads
+    rows = (PublishedHead,)
 
     def set_up(self) -> None:
         self.world.settings.HEAD_PUBLISH_FILE = self.world.folder / "heads.jsonl"
@@ -554,6 +606,7 @@ class CheckAlarms(Scenario):
     """One service begins to fail in each round, and that of the round before has recovered."""
 
     job = moderation.tasks.check_alarms
+    rows = (AlarmCheck,)
     subject = ""
 
     def set_up(self) -> None:
@@ -590,6 +643,7 @@ class CheckAlarms(Scenario):
 
 class SendAlarmNotices(Scenario):
     job = moderation.tasks.send_alarm_notices
+    rows = (AlarmNotice,)
     set_up = CheckAlarms.set_up
 
     def prepare(self) -> None:
@@ -609,6 +663,7 @@ class Retain(Scenario):
 
     job = moderation.tasks.clean_up
     part = "retention"
+    rows = (RetentionRule,)
 
     def set_up(self) -> None:
         self.rule = RetentionRule.objects.create(
@@ -638,8 +693,180 @@ class Retain(Scenario):
         return found
 
 
+class Erase(Scenario):
+    """Erasure of an end user, whose upload has the content of another one's."""
+
+    job = moderation.tasks.clean_up
+    part = "erasure"
+    rows = (Erasure,)
+    rounds = 0
+
+    def set_up(self) -> None:
+        empty_storage()
+        self.world.settings.CLASSIFIERS = []
+        self.kept = [self.world.make_asset(picture(next(self.world.numbers)))]
+        ask(seed=next(self.world.numbers))
+        run_line(1)
+
+    def prepare(self) -> None:
+        number = next(self.world.numbers)
+        self.rounds += 1
+        self.end_user = f"user-{number}"
+        requests = [ask(seed=number), ask(seed=next(self.world.numbers))]
+        GenerationRequest.objects.filter(pk__in=[row.pk for row in requests]).update(
+            end_user=self.end_user
+        )
+        requests[0].transitions.create(old="queued", new="cancelled")  # it has no image
+        GenerationRequest.objects.filter(pk=requests[0].pk).update(
+            due_at=None, status="cancelled", finished_at=timezone.now()
+        )
+        run_line(1)
+        self.kept.append(self.world.make_asset(picture(number)))
+        shared = self.world.make_asset(
+            picture(number), source="api", external_id=str(number), end_user=self.end_user
+        )
+        own = Asset.objects.get(request=requests[1])
+        self.files = purging.list_stored_files(own)
+        self.erased = [shared, own]
+        self.erasure = retention.order_erasure(
+            end_user=self.end_user, reason="A letter.", user=self.world.lead
+        )
+
+    def recover(self) -> None:
+        Erasure.objects.filter(due_at__isnull=False).update(**_due_now())
+        self.job()
+
+    def check(self) -> list[str]:
+        self.erasure.refresh_from_db()
+        seen = (self.erasure.status, self.erasure.images, self.erasure.requests)
+        found = [] if seen == ("finished", 2, 1) else [f"the erasure: {seen}, {self.erasure.error}"]
+        found += [f"{name} is left" for name in self.files if storages["assets"].exists(name)]
+        for before in self.erased:
+            found += _find_faults_of_tombstone(before)
+        removed = Asset.objects.filter(purged_at__isnull=False).count()
+        silent = GenerationRequest.objects.filter(prompt="").count()
+        if (removed, silent) != (2 * self.rounds, 2 * self.rounds):
+            found.append(f"{removed} images and {silent} requests are without content")
+        if Asset.objects.with_files().filter(pk__in=[row.pk for row in self.kept]).count() != len(
+            self.kept
+        ):
+            found.append("an image of somebody else was removed")
+        for model in (Asset, GenerationRequest, Erasure):
+            if model._default_manager.filter(end_user=self.end_user).exists():
+                found.append(f"{model.__name__} still names the end user")
+        ends = RetentionEvent.objects.filter(action__contains="): 2 images, 1 further")
+        if ends.count() != self.rounds:
+            found.append(f"{ends.count()} events for {self.rounds} erasures")
+        return found
+
+
+def _find_faults_of_tombstone(before: Asset) -> list[str]:
+    """Compare a removed image with what it was."""
+    now = Asset.objects.get(pk=before.pk)
+    names = [now.rendition.name, now.thumbnail.name, now.original.name, *now.views]
+    found = []
+    if not now.purged_at or any(names) or now.sha256 != before.sha256:
+        found.append(f"no tombstone: {now.purged_at}, {names}, {now.sha256}")
+    if now.original_sha256 != before.original_sha256 or now.original_problem != "purged":
+        found.append(f"the original: {now.original_sha256}, {now.original_problem}")
+    if now.pdq or now.original_name or AssetText.objects.filter(asset=now).exists():
+        found.append("texts or hashes are left")
+    if now.review.decisions.count() != 1:
+        found.append(f"{now.review.decisions.count()} decisions")
+    lists = [read_stored(file.name) for file in get_asset_storage().iter_files(PURGES)]
+    if not any(str(now.uuid).encode() in lines for lines in lists):
+        found.append("no purge list names it")
+    return found
+
+
+class MeasureStorage(Scenario):
+    """The scan of the storage, with two new files and a new one without a row in each round."""
+
+    job = moderation.tasks.clean_up
+    part = "storage scan"
+    rows = (StorageScan,)
+    orphans = 0
+
+    def set_up(self) -> None:
+        empty_storage()
+        self.world.monkeypatch.setattr(storage_usage, "STEPS_KEPT", 400)
+        storage_usage.add_scan()
+
+    def prepare(self) -> None:
+        self.world.make_review()
+        self.orphans += 1
+        _store_orphan(next(self.world.numbers))
+        StorageScan.objects.update(**_due_now(), lease=None)
+
+    def recover(self) -> None:
+        StorageScan.objects.filter(lease__isnull=False).update(**_due_now())
+        self.job()
+
+    def check(self) -> list[str]:
+        scan = StorageScan.objects.get()
+        stored: dict[str, list[int]] = {folder: [0, 0] for folder in FOLDERS}
+        for name in list_stored():
+            count = stored[name.partition("/")[0]]
+            count[0], count[1] = count[0] + 1, count[1] + storages["assets"].size(name)
+        rows = StorageUsage.objects.filter(kind__in=FOLDERS)
+        measured = {row.kind: [row.files, row.bytes] for row in rows}
+        orphans = sum(row.orphans for row in rows)
+        found = []
+        if scan.finished_at is None or scan.position != storage_usage.STEPS or scan.error:
+            found.append(f"the scan is at {scan.position}, {scan.finished_at}, {scan.error}")
+        if measured != stored:
+            found.append(f"measured {measured} of {stored}")
+        return (
+            found if orphans == self.orphans else [*found, f"{orphans} of {self.orphans} orphans"]
+        )
+
+
+def _store_orphan(number: int, *, age: timedelta = timedelta(hours=2), shard: str = "00") -> str:
+    """Store a file without a row that was written some time ago; return its name.
+
+    Not named by its content: the order of the names is that of the effects, in each round.
+    """
+    name = asset_name(f"{shard}{number:062x}", "png")
+    storages["assets"].save(name, ContentFile(picture(number)))
+    written = time.time() - age.total_seconds()
+    os.utime(storages["assets"].path(name), (written, written))
+    return name
+
+
+class RepairFiles(Scenario):
+    """``verify_assets`` that repairs files and deletes orphans, killed and started again."""
+
+    def set_up(self) -> None:
+        empty_storage()
+        self.whole = self.world.make_review().asset
+        age = timedelta(minutes=5)
+        self.young = _store_orphan(next(self.world.numbers), age=age, shard="01")
+
+    def prepare(self) -> None:
+        asset = self.world.make_review().asset
+        assert asset.original
+        replace_stored(asset.rendition.name, b"altered")
+        storages["assets"].delete(asset.thumbnail.name)
+        self.files = purging.list_stored_files(asset)[:2]
+        self.orphan = _store_orphan(next(self.world.numbers))
+
+    def run(self) -> None:
+        call_command("verify_assets", repair=True, delete_orphans=1, stdout=io.StringIO())
+
+    def recover(self) -> None:
+        self.run()
+        sweep_temporary_files()  # a chore of each hour
+
+    def check(self) -> list[str]:
+        stored = set(list_stored())
+        wanted = {*self.files, self.young, *purging.list_stored_files(self.whole)[:2]}
+        found = [f"{name} is missing" for name in wanted - stored]
+        return [*found, "the orphan is left"] if self.orphan in stored else found
+
+
 class CleanUp(Scenario):
     job = moderation.tasks.clean_up
+    rows = (Chore,)
 
     def set_up(self) -> None:
         housekeeping.add_chores()
@@ -685,8 +912,11 @@ SCENARIOS: dict[str, type[Scenario]] = {
         SendAlarmNotices,
         CleanUp,
         Retain,
+        Erase,
+        MeasureStorage,
     )
 }
+COMMANDS: dict[str, type[Scenario]] = {"verify_assets": RepairFiles}
 
 
 def reset_caches() -> None:

@@ -32,6 +32,7 @@ def test_task_on_two_hosts_at_once_has_the_result_of_one(name: str, world: World
     run_side_by_side(scenario.job)
 
     run_until_quiet()
+    scenario.recover()
     assert_invariants(name)
     assert scenario.check() == []
 
