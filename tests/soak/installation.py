@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -88,7 +90,9 @@ class Installation:
         }
         for server in filter(None, (postgres, redis)):
             self.disturbances[f"{server.name} killed"] = partial(_restart, server)
-        self.last_check = "none"
+        self.checks = {"ended": 0, "cut off": 0}
+        self.last_check = ""
+        self.violations: list[str] = []
         self.disturbed = dict.fromkeys(self.disturbances, 0)
         self.samples: dict[tuple[str, int], list[tuple[float, float, int]]] = {}
         self.web.manage("shell", "-c", MAKE_PEOPLE.format(names=PEOPLE, password=PASSWORD))
@@ -188,24 +192,31 @@ class Installation:
             )
         return rows
 
-    def check_invariants(self) -> list[str]:
-        """Return the violations that two checks in a row find.
+    def watch_invariants(self, stop: threading.Event, *, every: float) -> None:
+        """Check the invariants again and again, while servers are killed."""
+        while not stop.wait(every):
+            self.check_invariants()
+
+    def check_invariants(self) -> None:
+        """Note the violations that two checks in a row find.
 
         A check reads row after row while others write, so a single one can find half a change.
         """
         found = self._find_violations()
         if found:
             again = self._find_violations()
-            found = [message for message in found if message in again]
-        return found
+            self.violations += [message for message in found if message in again]
 
     def _find_violations(self) -> list[str]:
         command = [sys.executable, "manage.py", "check_invariants"]
         done = subprocess.run(
             command, cwd=ROOT, env=self.web.environment(), capture_output=True, text=True
         )
-        self.last_check = done.stdout.strip() or "violations"  # "20 invariants hold."
-        return [] if done.returncode == 0 else done.stderr.strip().splitlines()
+        found = re.findall(r"^(?:CommandError: )?(I\d+: .*)$", done.stderr, re.MULTILINE)
+        is_cut = done.returncode != 0 and not found  # its database was killed
+        self.checks["cut off" if is_cut else "ended"] += 1
+        self.last_check = done.stdout.strip() or done.stderr.strip()  # "20 invariants hold."
+        return found
 
     def read_books(self) -> dict[str, Any]:
         command = [sys.executable, "-m", "tests.soak.books"]

@@ -22,6 +22,7 @@ GOOD: dict[str, Any] = {
     "open": 0,
     "classifying": 0,
     "violations": [],
+    "last check": "20 invariants hold.",
     "ended alone": ["worker"],
     "growth": [{"process": "web 1", "seconds": 90, "MiB per hour": 900.0, "files": [20, 25, 21]}],
 }
@@ -40,6 +41,7 @@ def test_run_without_losses_passes() -> None:
         {"submitted twice": 1},
         {"open": 1},
         {"violations": ["I1: two requests"]},
+        {"last check": "OperationalError"},
         {"answers": {"desk: 500": 1}},
         {"ended alone": ["worker", "worker"]},
         {"confirmed decisions": 0},

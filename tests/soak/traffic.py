@@ -79,9 +79,13 @@ class Traffic:
                 self.tasks.add(answer.json()["task_id"])
 
     def _moderate(self, name: str) -> None:
-        """Decide about one image a second; after a broken connection, log in again."""
+        """Decide about one image a second; after a broken connection, log in again.
+
+        The deck stays: its images are claimed by this person for minutes.
+        """
+        deck: list[str] = []
         while not self.stop.wait(1):
-            person = Person(name, OverHttp(self.port))
+            person = Person(name, OverHttp(self.port), deck=deck)
             try:
                 person.log_in()
                 self._decide_until_broken(person)
