@@ -426,7 +426,8 @@ def run_erasure(erasure: Erasure, *, go_on: Callable[[], bool]) -> bool:
                 return False
         while purging.finish(BATCH):  # an earlier run may have left more than a batch
             pass
-        _erase_requests(erasure, mine)
+        if not _erase_requests(erasure, mine):
+            return False
     except StorageUnavailableError as error:
         mine.update(
             due_at=timezone.now() + storage_checks.RETRY_AFTER, lease=None, error=str(error)
@@ -435,20 +436,27 @@ def run_erasure(erasure: Erasure, *, go_on: Callable[[], bool]) -> bool:
     return _finish_erasure(erasure, mine)
 
 
-def _erase_requests(erasure: Erasure, mine: QuerySet[Erasure]) -> None:
-    """Remove the texts of the end user's requests, but for those on legal hold."""
+def _erase_requests(erasure: Erasure, mine: QuerySet[Erasure]) -> bool:
+    """Remove the texts of the end user's requests, but for those on legal hold.
+
+    Returns whether the erasure is still this worker's.
+    """
     left = Asset.objects.with_files().filter(request=OuterRef("pk"))
     rows = find_requests_of_end_user(erasure.end_user).filter(
         ~Exists(left), status__in=GenerationRequest.FINISHED
     )
     rows = rows.exclude(holds__in=LegalHold.objects.in_effect())
     found = list(rows.order_by("pk"))
-    if not found:
-        return
-    purging.list_requests(found)
-    with transaction.atomic():
-        count = purging.purge_request_texts([request.pk for request in found])
-        mine.update(requests=F("requests") + count)
+    if not mine.update(due_at=timezone.now() + LEASE):
+        return False
+    if found:
+        purging.list_requests(found)
+        with transaction.atomic():
+            if not mine.update(due_at=timezone.now() + LEASE):
+                return False
+            count = purging.purge_request_texts([request.pk for request in found])
+            mine.update(requests=F("requests") + count)
+    return True
 
 
 def _finish_erasure(erasure: Erasure, mine: QuerySet[Erasure]) -> bool:

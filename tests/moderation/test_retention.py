@@ -426,6 +426,23 @@ def test_hold_wins_over_rule_erasure_and_originals(
     assert (erasure.status, erasure.end_user, erasure.images) == ("finished", "", 1)
 
 
+def test_late_worker_leaves_an_erasure_to_the_one_that_took_it_over(
+    make_review: MakeReview, lead: User
+) -> None:
+    review = make_review(source="api", external_id="a", end_user="u-1")
+    retention.order_erasure(end_user="u-1", reason="a letter", user=lead)
+    (late,) = Erasure.objects.claim(limit=1, lease=timedelta(0))
+    (present,) = Erasure.objects.claim(limit=1, lease=timedelta(minutes=5))
+
+    assert not retention.run_erasure(late, go_on=lambda: True)
+    stays(review)
+    assert retention.run_erasure(present, go_on=lambda: True)
+
+    gone(review)
+    assert (present.status, present.images) == ("finished", 1)
+    assert not retention.run_erasure(late, go_on=lambda: True)
+
+
 def test_hold_covers_images_of_a_request_that_arrive_later(
     make_review: MakeReview, make_request: Callable[..., GenerationRequest], lead: User
 ) -> None:
