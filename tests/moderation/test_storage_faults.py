@@ -199,7 +199,8 @@ def test_hosts_with_different_storages_are_named(
     with caplog.at_level(logging.ERROR, logger="loupe.worker"):
         for _ in range(2):
             scheduler._check_storage()
-    assert [expected in record.getMessage() for record in caplog.records] == [True]
+    reports = [record for record in caplog.records if record.name == "loupe.worker"]
+    assert [expected in record.getMessage() for record in reports] == [True]
 
 
 def test_hosts_with_shared_storage_are_not_named(client_of: ClientOf, moderator: User) -> None:
