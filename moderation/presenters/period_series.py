@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Final
 
 from django.utils import timezone
@@ -77,6 +78,9 @@ NEEDS_A_WORKER: Final = {
 }
 
 
+BEFORE: Final = -1  # index of the span before
+
+
 def anything(part: str) -> bool:
     return True
 
@@ -95,14 +99,13 @@ class PeriodSeries:
         first = span.find_first(self.now)
         self.starts = [first + index * span.length for index in range(span.periods)]
         self.axis = TimeAxis(self.starts, span.step)
-        self._first = first - span.periods * span.length
-        # By measure and part: by index of the period, from the span before on.
+        # By measure and part: by index of the period; BEFORE is the whole span before.
         self._rows: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(dict)
         step = PeriodCount.Step.HOUR if span.step == Step.HOUR else PeriodCount.Step.DAY
-        starts = [self._first + index * span.length for index in range(2 * span.periods)]
+        starts = [first - span.periods * span.length, *self.starts]
         wanted = {*measures, Measure.AGE}  # its samples tell whether a worker ran
         for row in period_counts.sum_counts(step, starts, wanted):
-            self._rows[row["measure"], row["part"]][row["index"]] = [
+            self._rows[row["measure"], row["part"]][BEFORE + row["index"]] = [
                 row["count_sum"],
                 row["total_sum"],
                 row["highest"],
@@ -110,23 +113,21 @@ class PeriodSeries:
         self._progress = {row.stream: row for row in CountProgress.objects.all()}
 
     def is_counted(self, measure: Measure, index: int) -> bool:
-        """Return whether a period is counted; ``index`` is negative in the span before."""
-        start = self.starts[0] + index * self.span.length
+        """Return whether a period is counted; for BEFORE, whether the span before is."""
+        start = self.starts[0] + (index if index >= 0 else -self.span.periods) * self.span.length
         progress = self._progress.get(STREAMS[measure])
         if progress is None or not progress.covers(start, start + self.span.length):
             return False
         if measure not in NEEDS_A_WORKER:
             return True
-        samples = self._rows.get((Measure.AGE, "oldest"), {})
-        return index + self.span.periods in samples
+        return index in self._rows.get((Measure.AGE, "oldest"), {})
 
     def list_parts(self, measure: Measure) -> list[str]:
         """Return the parts of a measure that have counts in this span, in order."""
-        shown = range(self.span.periods, 2 * self.span.periods)
         return sorted(
             part
             for (name, part), rows in self._rows.items()
-            if name == measure and any(index in rows for index in shown)
+            if name == measure and any(index != BEFORE for index in rows)
         )
 
     def count(self, measure: Measure, matches: Matches = anything) -> Values:
@@ -147,10 +148,7 @@ class PeriodSeries:
     def find_peaks(self, measure: Measure, part: str) -> Values:
         """Return the highest value in each period."""
         rows = self._rows.get((measure, part), {})
-        return [
-            rows[index + self.span.periods][2] if index + self.span.periods in rows else None
-            for index in range(self.span.periods)
-        ]
+        return [rows[index][2] if index in rows else None for index in range(self.span.periods)]
 
     def count_before(self, measure: Measure, matches: Matches = anything) -> float | None:
         """Return the number of events in the span before; None if a part of it is not counted."""
@@ -161,13 +159,10 @@ class PeriodSeries:
         return self._sum_before(measure, matches, 1)
 
     def _sum_before(self, measure: Measure, matches: Matches, column: int) -> float | None:
-        if not self.is_counted(measure, -self.span.periods):
+        if not self.is_counted(measure, BEFORE):
             return None
         return sum(
-            row[column]
-            for rows in self._select(measure, matches)
-            for index, row in rows.items()
-            if index < self.span.periods
+            rows[BEFORE][column] for rows in self._select(measure, matches) if BEFORE in rows
         )
 
     def _select(self, measure: Measure, matches: Matches) -> list[dict[int, list[float]]]:
@@ -179,7 +174,7 @@ class PeriodSeries:
         selected = self._select(measure, matches)
         empty = [0, 0.0, 0.0]
         return [
-            sum(rows.get(index + self.span.periods, empty)[column] for rows in selected)
+            sum(rows.get(index, empty)[column] for rows in selected)
             if self.is_counted(measure, index)
             else None
             for index in range(self.span.periods)
@@ -188,12 +183,20 @@ class PeriodSeries:
     def list_classes(self, service: str, index: int) -> list[tuple[str, int]]:
         """Return the answered calls of a service in a period, by upper bound of their duration."""
         return [
-            (part.rpartition(":")[2], int(rows[index + self.span.periods][0]))
-            for (name, part), rows in self._rows.items()
-            if name == Measure.LATENCY
-            and part.rpartition(":")[0] == service
-            and index + self.span.periods in rows
+            (bound, int(rows[index][0]))
+            for bound, rows in self._latencies[service]
+            if index in rows
         ]
+
+    @cached_property
+    def _latencies(self) -> dict[str, list[tuple[str, dict[int, list[float]]]]]:
+        """Return the rows of answered calls by service, each with its upper bound."""
+        found = defaultdict(list)
+        for (name, part), rows in self._rows.items():
+            if name == Measure.LATENCY:
+                service, _, bound = part.rpartition(":")
+                found[service].append((bound, rows))
+        return found
 
 
 def sum_known(values: Iterable[float | None]) -> float:
