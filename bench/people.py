@@ -123,13 +123,18 @@ class Person:
         if answer.status != 302:
             raise RuntimeError(f"{self.name} could not log in: {answer.status}")
 
-    def sit_down(self, queue: str = "waiting", want: int = DECK) -> Answer:
-        """Fill the deck, as the script does when the desk opens."""
+    def sit_down(
+        self, queue: str = "waiting", want: int = DECK, *, takes_held: bool = False
+    ) -> Answer:
+        """Fill the deck, as the script does when the desk opens.
+
+        ``takes_held``: also with images that an earlier page of this person claimed.
+        """
         slug, _, query = queue.partition("?")
-        answer = self.post(
-            f"/queues/{slug}/deck/?{query}", {"deck": "1", "want": str(want), "queue": queue}
-        )
-        return self._take(answer)
+        fields = {"deck": "1", "want": str(want), "queue": queue}
+        if takes_held:
+            fields["held"] = "1"
+        return self._take(self.post(f"/queues/{slug}/deck/?{query}", fields))
 
     def decide(self, queue: str = "waiting") -> Answer:
         """Decide the first image of the deck; the response contains one more for its end."""

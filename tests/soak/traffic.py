@@ -99,7 +99,8 @@ class Traffic:
     def _decide_until_broken(self, person: Person) -> None:
         while not self.stop.wait(1):
             if not person.deck:
-                person.sit_down()
+                # The answer of an earlier claim may have been cut off by a kill.
+                person.sit_down(takes_held=True)
                 self.answers["desk: 200"] += 1
                 continue
             review = person.deck[0]
