@@ -1,4 +1,4 @@
-"""How people proved who they are: for the log, and for the list of their sessions."""
+"""Methods of log-ins, such as password and app: for the log, and for the list of sessions."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def _open_archive(file: IO[bytes], size: int) -> zipfile.ZipFile:
         archive = zipfile.ZipFile(file)
     except (
         zipfile.BadZipFile,
-        NotImplementedError,  # a newer version of the format
+        NotImplementedError,  # zipfile raises it for a version of the format that it cannot read
         ValueError,  # a name that does not decode
         struct.error,  # a record that ends early
     ):

@@ -230,7 +230,8 @@ def copy_units(folder: Path) -> list[str]:
 
 # Containers, in which .ci/run mostly runs, have no systemd.
 needs_systemd = pytest.mark.skipif(
-    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed"
+    shutil.which("systemd-analyze") is None,
+    reason="systemd-analyze is not installed; containers have no systemd",
 )
 
 
@@ -280,7 +281,10 @@ def test_caddyfile_is_balanced_and_agrees_with_nginx() -> None:
 
 
 # .ci/run drives nginx. The Caddyfile is an alternative, whose package it does not install.
-@pytest.mark.skipif(shutil.which("caddy") is None, reason="caddy is not installed")
+@pytest.mark.skipif(
+    shutil.which("caddy") is None,
+    reason="caddy is not installed; it is an alternative to nginx, which is tested",
+)
 def test_caddy_accepts_its_file() -> None:
     command = ["caddy", "validate", "--adapter", "caddyfile", "--config", str(DEPLOY / "Caddyfile")]
     subprocess.run(command, check=True, capture_output=True)

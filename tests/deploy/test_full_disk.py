@@ -15,9 +15,9 @@ import pytest
 from django.conf import settings
 
 from tests.deploy.servers import ROOT, SECRET_KEY
+from tests.small_disks import mount_small_disk
 
 pytestmark = pytest.mark.slow
-SIZE = "24m"
 ADVICE = "make room on the disk that holds DATA_DIR/assets"
 # Runs in one process of Loupe. Every call that returns is a promise that must hold.
 SCRIPT = textwrap.dedent(
@@ -134,21 +134,16 @@ SCRIPT = textwrap.dedent(
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """Mount a small disk; skip where that is not allowed."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounting = ["mount", "-t", "tmpfs", "-o", f"size={SIZE}", "tmpfs", str(folder)]
-    done = subprocess.run(mounting, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"No small disk can be mounted here: {done.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    """Mount a small disk for database and images."""
+    with mount_small_disk(tmp_path / "disk", mebibytes=24) as folder:
+        yield folder
 
 
 def test_full_disk_loses_nothing_that_was_confirmed_and_work_resumes(
     disk: Path, django_db_setup: None, migrated_database: Path
 ) -> None:
     if not migrated_database.exists():
+        # PostgreSQL writes to a disk of its own, so that a full disk of Loupe is another case.
         pytest.skip("The suite runs on PostgreSQL, whose disk is not Loupe's.")
     shutil.copyfile(migrated_database, disk / "db.sqlite3")
     variables = {

@@ -18,6 +18,7 @@ import pytest
 
 from tests.e2e.conftest import PASSWORD, Stack
 from tests.e2e.test_clients import Desk
+from tests.missing import skip_unless_required
 
 pytestmark = pytest.mark.xdist_group("stack")
 
@@ -73,14 +74,12 @@ def test_developers_page_has_no_untested_examples(examples: dict[str, str]) -> N
     assert not any("…" in code for code in examples.values())
 
 
-@pytest.mark.skipif(
-    shutil.which("curl") is None,
-    reason="The examples are curl commands, and curl is not installed.",
-)
 @pytest.mark.parametrize("label", CURLS)
 def test_curl_example_runs_as_printed(
     examples: dict[str, str], key: str, tmp_path: Path, label: str
 ) -> None:
+    if shutil.which("curl") is None:
+        skip_unless_required("curl is not installed", "REQUIRE_SERVERS")
     answer = json.loads(paste(["bash", "-c"], examples[label], key, tmp_path))
 
     if label == "curl: generate":
@@ -101,13 +100,12 @@ def test_python_example_runs_as_printed(
     assert ("'inputCount': 1" if label == "Python: classify" else "[") in printed
 
 
-@pytest.mark.skipif(
-    shutil.which("node") is None, reason="The example is for Node, and Node is not installed."
-)
 @pytest.mark.parametrize("label", JAVASCRIPTS)
 def test_javascript_example_runs_as_printed(
     examples: dict[str, str], key: str, tmp_path: Path, label: str
 ) -> None:
+    if shutil.which("node") is None:
+        skip_unless_required("Node is not installed", "REQUIRE_NODE")
     command = ["node", "--input-type=module", "--eval"]
     assert json.loads(paste(command, examples[label], key, tmp_path))["inputCount"] == 1
 

@@ -156,7 +156,8 @@ class Scenario:
         """Make what all rounds share."""
 
     def prepare(self) -> None:
-        raise NotImplementedError
+        # A scenario without work of its own would pass without testing anything.
+        raise NotImplementedError(f"{type(self).__name__} adds no work for its job.")
 
     def run(self) -> None:
         self.job()

@@ -10,7 +10,6 @@ import contextlib
 import errno
 import json
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -46,6 +45,7 @@ from tests.generation.test_import_command import STORED, command
 from tests.generation.test_request_create import NEW
 from tests.moderation.api.calls import CLEAN, classify, data_url, make_key
 from tests.moderation.api.test_novita import body, submit
+from tests.small_disks import mount_small_disk
 from tests.stored import use_directory
 
 pytestmark = [
@@ -370,21 +370,10 @@ def test_scenario_import_stops_at_a_fault_and_resumes(
 @pytest.fixture
 def small_disk(tmp_path: Path, settings: Any) -> Iterator[Path]:
     """Mount a tmpfs of 16 MiB as the image storage."""
-    place = tmp_path / "assets"
-    place.mkdir()
-    mount = shutil.which("mount")
-    options = ["-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)]
-    if (
-        mount is None
-        or subprocess.run([mount, *options], capture_output=True, check=False).returncode
-    ):
-        pytest.skip("mounting a tmpfs takes root")
-    assets = {**settings.STORAGES["assets"], "OPTIONS": {"location": place}}
-    settings.STORAGES = {**settings.STORAGES, "assets": assets}
-    try:
+    with mount_small_disk(tmp_path / "assets", mebibytes=16) as place:
+        assets = {**settings.STORAGES["assets"], "OPTIONS": {"location": place}}
+        settings.STORAGES = {**settings.STORAGES, "assets": assets}
         yield place
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
 
 
 def fill(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""What a log-in was by: in the log, and in the list of sessions."""
+"""Methods of log-ins, such as password and app: in the log, and in the list of sessions."""
 
 from __future__ import annotations
 

@@ -57,7 +57,8 @@ def test_page_that_ends_with_the_last_row_has_no_next_page(rows) -> None:
 
 def test_rows_after_uses_an_index_range_on_the_first_column(rows) -> None:
     if connection.vendor != "sqlite":
-        pytest.skip("EXPLAIN QUERY PLAN is SQLite's; PostgreSQL plans by its statistics")
+        # PostgreSQL plans by its statistics: it reads a table of nine rows whole.
+        pytest.skip("the plan of so few rows shows an index on SQLite only")
     found = rows_after(rows, ("-app_label", "pk"), ("b", 1)).order_by("-app_label", "pk")
 
     assert "app_label<?" in found.explain()

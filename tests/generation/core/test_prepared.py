@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from django.conf import settings
 from django.db import IntegrityError, connection, connections, transaction
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
@@ -107,11 +106,8 @@ def test_prepared_update_changes_the_matching_rows_and_returns_their_number(
     assert (one.steps, other.steps) == (25, 20)
 
 
-@pytest.mark.skipif(
-    not settings.PREPARED_QUERIES,
-    reason="PREPARED_QUERIES=0 runs the plain ORM, which compiles nothing in advance.",
-)
-def test_prepared_query_with_an_unused_parameter_raises_type_error() -> None:
+def test_prepared_query_with_an_unused_parameter_raises_type_error(settings: Any) -> None:
+    settings.PREPARED_QUERIES = True  # the plain ORM compiles nothing in advance
     with pytest.raises(TypeError, match="does not use its parameter 'pk'"):
         PreparedQuery(lambda pk: GenerationRequest.objects.all(), pk=int).rows(pk=1)
 
