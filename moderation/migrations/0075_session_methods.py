@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
                 blank=True,
                 db_default="",
                 default="",
-                help_text="What the log-in was by.",
+                help_text="Methods of the log-in: password, app.",
                 max_length=100,
             ),
         ),

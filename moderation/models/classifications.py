@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import ClassVar, Self
 
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -29,18 +29,14 @@ class ClassificationQuerySet(DueQuerySet["Classification"]):
         """Return the newest run of each classifier on an asset; earlier versions are left out."""
         runs = _OF_ASSET.rows(asset=asset)
         models.prefetch_related_objects(runs, "labels")
-        newest = {run.classifier: run.pk for run in runs}
-        return [run for run in runs if newest[run.classifier] == run.pk]
+        return _keep_newest(runs)
 
     def current_for_assets(self, assets: Collection[int]) -> dict[int, list[Classification]]:
         """Return the same for several assets, by asset."""
-        runs = list(self.filter(asset__in=assets).order_by("pk").prefetch_related("labels"))
-        newest = {(run.asset_id, run.classifier): run.pk for run in runs}
         found: dict[int, list[Classification]] = {}
-        for run in runs:
-            if newest[run.asset_id, run.classifier] == run.pk:
-                found.setdefault(run.asset_id, []).append(run)
-        return found
+        for run in self.filter(asset__in=assets).order_by("pk").prefetch_related("labels"):
+            found.setdefault(run.asset_id, []).append(run)
+        return {asset: _keep_newest(runs) for asset, runs in found.items()}
 
     def held(self) -> Self:
         """Return the queued rows that wait until classifiers of earlier stages have ended."""
@@ -162,6 +158,12 @@ class Classification(StateMachine, DueModel):
     @property
     def is_held(self) -> bool:
         return self.status == self.Status.QUEUED and self.due_at is None
+
+
+def _keep_newest(runs: Sequence[Classification]) -> list[Classification]:
+    """Keep the last run of each classifier. ``runs`` are of one asset, in creation order."""
+    newest = {run.classifier: run.pk for run in runs}
+    return [run for run in runs if newest[run.classifier] == run.pk]
 
 
 _OF_ASSET = PreparedQuery(

@@ -26,7 +26,10 @@ PERCENT = [MinValueValidator(0), MaxValueValidator(100)]
 
 class PolicyQuerySet(models.QuerySet["Policy"]):
     def active(self) -> Policy:
-        """Return the policy in force. There is always one: a migration creates the first."""
+        """Return the policy in force, whatever this queryset filters.
+
+        There is always one: a migration creates the first.
+        """
         policy = _IN_FORCE.row()
         if policy is None:
             raise Policy.DoesNotExist("No policy is in force.")

@@ -107,7 +107,11 @@ class BrowserSession(models.Model):
     user_agent = models.CharField(max_length=300, blank=True)
     ip_address = models.GenericIPAddressField(null=True, blank=True)
     methods = models.CharField(
-        max_length=100, blank=True, default="", db_default="", help_text="What the log-in was by."
+        max_length=100,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Methods of the log-in: password, app.",
     )
     created_at = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now, help_text="Up to five minutes old.")

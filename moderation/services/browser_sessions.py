@@ -51,7 +51,7 @@ def note_activity(
 ) -> None:
     """Store that a person used a session. Callers limit this to once in some minutes.
 
-    ``methods`` says what the log-in was by.
+    ``methods`` are those of the log-in, such as ``password, app``.
     """
     BrowserSession.objects.update_or_create(
         session_id=session_key,

@@ -75,16 +75,17 @@ def open_review(*, asset: Asset) -> Review:
         if classifier.slug != KNOWN_IMAGES and classifier.applies_to(asset)
     ]
     held = _list_classifiers_with_rules() & {classifier.slug for classifier in wanted}
-    for classifier in wanted:
-        due_at = None if classifier.slug in held else now
-        insert(
+    Classification.objects.bulk_create(
+        [
             Classification(
                 asset=asset,
                 classifier=classifier.slug,
                 version=classifier.version,
-                due_at=due_at,
+                due_at=None if classifier.slug in held else now,
             )
-        )
+            for classifier in wanted
+        ]
+    )
     _wake_jobs(classifier.slug for classifier in wanted if classifier.slug not in held)
     if held or not wanted:
         settle_review(review=review)
